@@ -1,0 +1,39 @@
+# `make run` and `make test` set up everything they need; the rest assumes nothing either.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test check fmt bench clean
+
+run: .venv/ready ## the relay with its demo page: on Gemini when GEMINI_API_KEY is set, else on the simulator
+	$(BIN)/relay demo $(ARGS)
+
+test: .venv/ready-dev ## every test; says loudly what it had to skip, and may skip nothing when CI=true
+	$(BIN)/python tests/install_extras.py
+	$(BIN)/python -m pytest $(ARGS)
+
+check: .venv/ready-dev ## formatting, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+fmt: .venv/ready-dev ## rewrite to the house style
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: .venv/ready-dev ## CPU per frame, latency, set-ups and memory beside other relays
+	$(BIN)/python -m bench $(ARGS)
+
+clean: ## forget the environments
+	rm -rf .venv .venv-sdk1 tests/js/node_modules
+
+# Debian's python3 may come without ensurepip; virtualenv brings its own pip.
+.venv/bin/python:
+	$(PYTHON) -m venv .venv || { rm -rf .venv; $(PYTHON) -m pip install --user virtualenv && $(PYTHON) -m virtualenv .venv; }
+
+.venv/ready: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+.venv/ready-dev: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ .venv/ready

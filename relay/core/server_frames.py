@@ -1,0 +1,183 @@
+"""The Live API's server messages, read for what the relay itself needs to know of them.
+
+Gemini's bytes go to the client as they came; this module only looks. It tolerates everything: an unknown field is
+skipped, a field of the wrong type counts as absent, and one frame may carry several messages (`usageMetadata` rides
+on others), so nothing here switches on *the* kind of a frame.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from relay.core.durations import duration_s
+
+KNOWN = frozenset(
+    {
+        "setupComplete",
+        "serverContent",
+        "toolCall",
+        "toolCallCancellation",
+        "usageMetadata",
+        "goAway",
+        "sessionResumptionUpdate",
+        "voiceActivity",
+        "voiceActivityDetectionSignal",
+    }
+)
+"""Top-level names that the released SDKs know; a frame with none of them crashes the Python SDK."""
+
+
+@dataclass(slots=True)
+class Usage:
+    """Token counts of one `usageMetadata`, in either backend's spelling; details are not summed into them."""
+
+    prompt: int = 0
+    response: int = 0
+    thoughts: int = 0
+    tool_use: int = 0
+    cached: int = 0
+
+
+@dataclass(slots=True)
+class Resumption:
+    """One `sessionResumptionUpdate`: a new handle ("" when there is none) and whether it may be used now."""
+
+    handle: str
+    resumable: bool
+
+
+@dataclass(slots=True)
+class ServerFrame:
+    """What one server message says."""
+
+    names: frozenset[str]
+    """The top-level names it carries."""
+    setup_complete: bool = False
+    turn_complete: bool = False
+    interrupted: bool = False
+    audio_bytes: int = 0
+    """Decoded bytes of PCM in `modelTurn`."""
+    call_ids: list[str] = field(default_factory=list)
+    cancelled_ids: list[str] = field(default_factory=list)
+    usage: Usage | None = None
+    resumption: Resumption | None = None
+    go_away_s: float | None = None
+    """`timeLeft` of a `goAway` in seconds; 0 when it says none."""
+
+    @property
+    def known(self) -> bool:
+        """Whether released SDKs can read it at all."""
+        return not self.names.isdisjoint(KNOWN)
+
+
+def server_frame(payload: bytes) -> ServerFrame | None:
+    """Read one server message; None when it is no JSON object."""
+    try:
+        tree = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return None
+    if type(tree) is not dict:
+        return None
+    frame = ServerFrame(frozenset(tree))
+    for name, body in tree.items():
+        reader = _READERS.get(name)
+        if reader is not None and type(body) is dict:
+            reader(frame, body)
+    return frame
+
+
+def with_resumption(payload: bytes, update: dict[str, Any] | None) -> bytes | None:
+    """The same message with another `sessionResumptionUpdate`, or without one; None when nothing is left of it."""
+    tree = orjson.loads(payload)
+    tree.pop("sessionResumptionUpdate", None)
+    if update is not None:
+        tree["sessionResumptionUpdate"] = update
+    if not tree:
+        return None
+    return orjson.dumps(tree, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def resumption_update(handle: str, resumable: bool) -> dict[str, Any]:
+    """A `sessionResumptionUpdate` as Google writes it: fields at their default are left out."""
+    update: dict[str, Any] = {}
+    if handle:
+        update["newHandle"] = handle
+    if resumable:
+        update["resumable"] = True
+    return update
+
+
+# One reader per message ---------------------------------------------------------------------------------------------
+
+
+def _setup_complete(frame: ServerFrame, _body: dict[str, Any]) -> None:
+    frame.setup_complete = True
+
+
+def _server_content(frame: ServerFrame, body: dict[str, Any]) -> None:
+    frame.turn_complete = body.get("turnComplete") is True
+    frame.interrupted = body.get("interrupted") is True
+    turn = body.get("modelTurn")
+    if type(turn) is dict:
+        for part in _dicts(turn.get("parts")):
+            blob = part.get("inlineData")
+            if type(blob) is dict:
+                frame.audio_bytes += _audio_bytes(blob)
+
+
+def _audio_bytes(blob: dict[str, Any]) -> int:
+    body = blob.get("data")
+    if type(body) is not str or not str(blob.get("mimeType", "")).startswith("audio/"):
+        return 0
+    return len(body) * 3 // 4 - body.count("=", -2)
+
+
+def _tool_call(frame: ServerFrame, body: dict[str, Any]) -> None:
+    for call in _dicts(body.get("functionCalls")):
+        call_id = call.get("id")
+        frame.call_ids.append(call_id if type(call_id) is str else "")
+
+
+def _tool_call_cancellation(frame: ServerFrame, body: dict[str, Any]) -> None:
+    ids = body.get("ids")
+    if type(ids) is list:
+        frame.cancelled_ids.extend(call_id for call_id in ids if type(call_id) is str)
+
+
+def _usage_metadata(frame: ServerFrame, body: dict[str, Any]) -> None:
+    frame.usage = Usage(
+        prompt=_tokens(body.get("promptTokenCount")),
+        response=_tokens(body.get("responseTokenCount", body.get("candidatesTokenCount"))),
+        thoughts=_tokens(body.get("thoughtsTokenCount")),
+        tool_use=_tokens(body.get("toolUsePromptTokenCount")),
+        cached=_tokens(body.get("cachedContentTokenCount")),
+    )
+
+
+def _tokens(count: object) -> int:
+    return count if type(count) is int and 0 < count < 2**31 else 0
+
+
+def _resumption_update(frame: ServerFrame, body: dict[str, Any]) -> None:
+    handle = body.get("newHandle")
+    frame.resumption = Resumption(handle if type(handle) is str else "", body.get("resumable") is True)
+
+
+def _go_away(frame: ServerFrame, body: dict[str, Any]) -> None:
+    frame.go_away_s = duration_s(body.get("timeLeft")) or 0.0
+
+
+def _dicts(items: object) -> list[dict[str, Any]]:
+    return [item for item in items if type(item) is dict] if type(items) is list else []
+
+
+_READERS = {
+    "setupComplete": _setup_complete,
+    "serverContent": _server_content,
+    "toolCall": _tool_call,
+    "toolCallCancellation": _tool_call_cancellation,
+    "usageMetadata": _usage_metadata,
+    "sessionResumptionUpdate": _resumption_update,
+    "goAway": _go_away,
+}

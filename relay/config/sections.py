@@ -1,0 +1,264 @@
+"""The sections of relay.yaml as frozen, validated data; each key's description is also its line in docs/config.md.
+
+Nothing here reads a file or the environment; `relay.config.loading` does.
+"""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from relay.config.units import Bytes, Seconds
+from relay.core import policy as core
+from relay.core import schema
+from relay.core.client_frames import Refusal, canonical
+
+Port = Annotated[int, Field(ge=0, le=65535, strict=True)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Tls(_Section):
+    """Files of the listener's certificate."""
+
+    cert: Path = Field(description="PEM file with the certificate chain.")
+    key: Path = Field(description="PEM file with the private key.")
+
+    @field_validator("cert", "key")
+    @classmethod
+    def _readable(cls, path: Path) -> Path:
+        if not path.is_file():
+            raise ValueError("no such file")
+        return path
+
+
+class Listen(_Section):
+    """The public listener, where clients connect."""
+
+    host: str = Field("127.0.0.1", description="Address to bind; 0.0.0.0 for all.")
+    port: Port = Field(8080, description="TCP port; 0 picks a free one.")
+    tls: Tls | None = Field(None, description="Serve wss:// directly. The Python SDK always dials wss.")
+    path_prefix: str = Field("", description='Path in front of every endpoint, such as "/voice".')
+    max_sessions: int = Field(
+        1000, ge=1, description="Sessions at once, all tenants together; more are refused with 503."
+    )
+
+    @field_validator("path_prefix")
+    @classmethod
+    def _rooted(cls, prefix: str) -> str:
+        if prefix and not re.fullmatch(r"(/[A-Za-z0-9_.~-]+)+", prefix):
+            raise ValueError('must be empty or like "/voice", with no slash at its end')
+        return prefix
+
+
+class Admin(_Section):
+    """The operator's listener: /healthz, /readyz, /metrics."""
+
+    host: str = Field("127.0.0.1", description="Address to bind; keep it off the public network.")
+    port: Port = Field(9090, description="TCP port; 0 picks a free one.")
+
+
+class Upstream(_Section):
+    """Where Gemini is, and the key for it."""
+
+    base_url: str = Field(
+        "wss://generativelanguage.googleapis.com", description="Gemini's address, or that of `relay sim`."
+    )
+    api_version: Literal["v1", "v1beta", "v1alpha"] = Field("v1beta", description="Version in Google's path.")
+    api_key: SecretStr | None = Field(None, description='Google\'s API key; only as "${NAME}".')
+    api_key_file: Path | None = Field(None, description="File that holds Google's API key.")
+    connect_timeout: Seconds = Field(5.0, gt=0, description="For one dial: TCP, TLS and the upgrade.")
+    setup_deadline: Seconds = Field(
+        15.0, gt=0, description="From the client's setup to Gemini's answer, retries included."
+    )
+    max_message: Bytes = Field(16 * 1024**2, ge=1024, description="Largest message taken from Gemini.")
+
+    @field_validator("base_url")
+    @classmethod
+    def _websocket_url(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in {"ws", "wss"} or not parts.hostname:
+            raise ValueError("must be a ws:// or wss:// address")
+        if parts.username or parts.query or parts.fragment:
+            raise ValueError("may have no user, query or fragment: the key goes into upstream.api_key")
+        return url.rstrip("/")
+
+    @model_validator(mode="after")
+    def _one_key(self) -> Self:
+        if self.api_key is not None and self.api_key_file is not None:
+            raise ValueError("has both api_key and api_key_file: keep one")
+        if self.api_key is None and self.api_key_file is None:
+            raise ValueError("needs api_key or api_key_file")
+        return self
+
+
+class ModelRule(_Section):
+    """Which models a policy allows."""
+
+    default: str = Field(description="Used when the client names none; always allowed.")
+    allow: list[str] = Field([], description='Further models a client may name; "*" for any.')
+    aliases: dict[str, str] = Field({}, description="Names of your own for models.")
+
+    @field_validator("default")
+    @classmethod
+    def _full(cls, name: str) -> str:
+        return full_model(name)
+
+
+class MessageRule(_Section):
+    """What a client may send after its setup."""
+
+    audio: bool = Field(True, description="Microphone audio and the signals that go with it.")
+    video: bool = Field(False, description="Video frames.")
+    text: bool = Field(True, description="`realtimeInput.text`.")
+    client_content: bool = Field(True, description="`clientContent` turns.")
+    roles: list[str] = Field(["user"], description='Roles its turns may have; "*" for any.')
+    parts: list[str] = Field(
+        ["text"], description='Fields its parts, and those of tool responses, may have; "*" for any.'
+    )
+    history: bool = Field(False, description="Begin with turns of the model (`historyConfig`).")
+    tool_response: bool = Field(True, description="Answers to calls that Gemini really made.")
+    context_update: bool = Field(False, description="`contextUpdate`, within what setup allows.")
+
+
+class PolicyRule(_Section):
+    """One named policy: what its tenants may ask for."""
+
+    model: ModelRule | str = Field(description="One fixed model, or a default with an allow-list.")
+    enforce: dict[str, Any] = Field({}, description="Partial setup that always wins, at any depth.")
+    defaults: dict[str, Any] = Field({}, description="Partial setup used where the client is silent.")
+    allow: list[str] = Field([], description='Setup paths a client may set; "*" for all.')
+    deny: list[str] = Field([], description="Setup paths it may not set though `allow` covers them.")
+    messages: MessageRule = Field(MessageRule(), description="What it may send after its setup.")
+    on_violation: Literal["reject", "strip"] = Field(
+        "reject", description="Close with a reason that names the field, or drop the field."
+    )
+    unknown_fields: Literal["reject", "pass"] = Field(
+        "reject", description="Fields newer than this release of the relay."
+    )
+    server_frames: Literal["binary", "text"] = Field(
+        "binary", description="Opcode of Gemini's messages: as they come, or text for browsers."
+    )
+
+    @field_validator("enforce", "defaults")
+    @classmethod
+    def _canonical_setup(cls, setup: dict[str, Any]) -> dict[str, Any]:
+        body = canonical("Setup", setup, "")
+        if isinstance(body, Refusal):
+            raise ValueError(body.detail)  # pydantic turns it into a line of the report
+        for name in {"model", "sessionResumption"} & body.keys():
+            raise ValueError(f"{name} has its own rules, it can't stand here")
+        return body
+
+    @field_validator("allow", "deny")
+    @classmethod
+    def _known_paths(cls, paths: list[str]) -> list[str]:
+        return [_canonical_path(path) for path in paths]
+
+
+class Quotas(_Section):
+    """What a tenant may use."""
+
+    concurrent_sessions: int | None = Field(None, ge=1, description="Sessions at once; more are refused with 429.")
+
+
+class Tenant(_Section):
+    """One customer: who is billed, how it is recognised, what it may do."""
+
+    id: Name = Field(description="Name in logs and metrics.")
+    keys: list[SecretStr] = Field([], description='Its keys, each as "${NAME}" or as "sha256:…".')
+    key_files: list[Path] = Field([], description="Files with one key each.")
+    policy: Name = Field(description="Name of its policy.")
+    origins: list[str] = Field(
+        [],
+        description='Web origins its browsers may come from, exactly; "*" for any; none allows no browser.',
+    )
+    quotas: Quotas = Field(Quotas(), description="What it may use.")
+
+    @field_validator("origins")
+    @classmethod
+    def _exact_origins(cls, origins: list[str]) -> list[str]:
+        for origin in origins:
+            if origin != "*" and not re.fullmatch(r"https?://[a-z0-9.\-\[\]:]+", origin):
+                raise ValueError(f'"{origin}" is not an origin such as "https://app.example.com" (lower case, no path)')
+        return origins
+
+
+class Handles(_Section):
+    """Resumption handles, as the relay gives them to clients."""
+
+    secret: SecretStr | None = Field(
+        None, description="Seals the handles, 16 characters or more; without one they end with the process."
+    )
+    secret_file: Path | None = Field(None, description="File that holds the secret.")
+    lifetime: Seconds = Field(7200.0, gt=0, description="How long a handle may be used; Gemini keeps its own for 2 h.")
+
+
+class Limits(_Section):
+    """Bounds of one session."""
+
+    setup_timeout: Seconds = Field(10.0, gt=0, description="For a client to send its setup.")
+    max_message: Bytes = Field(256 * 1024, ge=1024, description="Largest message taken from a client.")
+    held: Bytes = Field(1024**2, ge=1024, description="Client messages that wait while Gemini is not ready.")
+    buffer: Bytes = Field(256 * 1024, ge=4096, description="Waiting for a slow reader before its peer is paused.")
+    session_length: Seconds | None = Field(None, gt=0, description="Longest session.")
+    ping_interval: Seconds = Field(20.0, gt=0, description="Silence of a client before it is pinged.")
+    client_silence: Seconds = Field(45.0, gt=0, description="Silence of a client before it is given up.")
+    stuck_timeout: Seconds = Field(10.0, gt=0, description="For a peer that takes hardly anything to be given up.")
+    close_timeout: Seconds = Field(2.0, gt=0, description="For a closing handshake before the socket is cut.")
+    drain_timeout: Seconds = Field(10.0, ge=0, description="For sessions to end after SIGTERM.")
+
+    @model_validator(mode="after")
+    def _ping_before_silence(self) -> Self:
+        if self.ping_interval >= self.client_silence:
+            raise ValueError("ping_interval must be shorter than client_silence")
+        return self
+
+
+class Log(_Section):
+    """What is written to standard output."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe level written.")
+    format: Literal["auto", "json", "console"] = Field("auto", description="auto: console on a terminal, else JSON.")
+
+
+class Demo(_Section):
+    """The demo page at `/`."""
+
+    tenant: Name = Field(description="Tenant its visitors talk as, with a key made at each start.")
+
+
+class Config(_Section):
+    """All of relay.yaml."""
+
+    listen: Listen = Field(Listen(), description="The public listener.")
+    admin: Admin = Field(Admin(), description="The operator's listener.")
+    upstream: Upstream = Field(description="Where Gemini is.")
+    policies: dict[Name, PolicyRule] = Field(description="Named policies.")
+    tenants: list[Tenant] = Field(description="Who may connect.")
+    handles: Handles = Field(Handles(), description="Resumption handles given to clients.")
+    limits: Limits = Field(Limits(), description="Bounds of one session.")
+    log: Log = Field(Log(), description="Logs.")
+    demo: Demo | None = Field(None, description="Serve the demo page. `relay demo` sets this itself.")
+
+
+def full_model(name: str) -> str:
+    return name if "/" in name else f"models/{name}"
+
+
+def _canonical_path(path: str) -> str:
+    if path == core.ANYTHING:
+        return path
+    if schema.find(path) is None:
+        raise ValueError(f'"{path}" is not a field of setup')
+    steps, message = [], "Setup"
+    for step in path.split("."):
+        field = schema.SPELLINGS[message][step]
+        steps.append(field.name)
+        message = field.message
+    return ".".join(steps)

@@ -1,0 +1,239 @@
+"""The composition root: settings become objects, objects become listeners, signals become a drain.
+
+Nothing else imports `relay.config` and `relay.net` together, and nobody below receives the whole configuration.
+"""
+
+import asyncio
+import json
+import random
+import resource
+import secrets
+import signal
+import ssl
+import time
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from relay import log
+from relay import web as pages
+from relay.config import Config, PolicyRule, secret_of
+from relay.config.sections import Listen, ModelRule, full_model
+from relay.core import policy as core
+from relay.core.session import Limits
+from relay.metrics import Metrics
+from relay.net import admin
+from relay.net.auth import TenantKeys
+from relay.net.handles import HandleSealer
+from relay.net.leg import LegLimits
+from relay.net.registry import Registry
+from relay.net.server import ALIAS, Admitted, Bounds, Pages, Parts, Server
+from relay.net.upstream import Target, Upstream
+
+DEMO_VOICES = ("Kore", "Puck", "Charon", "Fenrir", "Aoede", "Leda", "Orus", "Zephyr")
+"""Prebuilt voices the demo page offers."""
+
+SLOW_HANDSHAKE_S = 10.0
+"""A handshake that drips is cut after this; aiohttp's AppRunner alone would keep it for an hour."""
+
+Announce = Callable[[str], None]
+
+
+class Relay:
+    """One relay process: the public listener, the operator's listener, and everything behind them."""
+
+    def __init__(self, config: Config, *, demo_upstream: str = "gemini") -> None:
+        """`demo_upstream` is what the demo page calls the other end: `gemini` or `simulator`."""
+        self._config = config
+        self._registry = Registry(min(config.listen.max_sessions, _socket_budget()))
+        self._metrics = Metrics(CollectorRegistry())
+        target = _target(config)
+        self._upstream = Upstream(target)
+        keys, known = _tenant_keys(config)
+        self._demo_key = secrets.token_urlsafe(24)
+        if config.demo is not None:
+            keys.add(config.demo.tenant, self._demo_key)
+        handle_secret = secret_of(config.handles.secret, config.handles.secret_file)
+        self.scrubber = log.Scrubber([*known, self._demo_key, target.api_key.get_secret_value()])
+        policies = {name: policy_of(name, rule) for name, rule in config.policies.items()}
+        self._parts = Parts(
+            tenants={tenant.id: Admitted(tenant, policies[tenant.policy]) for tenant in config.tenants},
+            authenticator=keys,
+            upstream=self._upstream,
+            handles=HandleSealer(
+                handle_secret.get_secret_value().encode() if handle_secret else secrets.token_bytes(32),
+                config.handles.lifetime,
+                time.time,
+            ),
+            registry=self._registry,
+            metrics=self._metrics,
+            bounds=_bounds(config),
+            scrubber=self.scrubber,
+            random=random.random,
+        )
+        self._demo_upstream = demo_upstream
+        self._runners: list[web.AppRunner] = []
+
+    async def start(self) -> dict[str, str]:
+        """Bind both listeners; the addresses they got. Raises OSError when one can't be bound."""
+        await self._upstream.start()
+        self._registry.start()
+        listen = self._config.listen
+        # The admin listener comes first and goes last: health must be visible throughout.
+        admin_port = await self._bind(
+            admin.application(self._registry, self._metrics), self._config.admin.host, self._config.admin.port, None
+        )
+        server = Server(self._parts, self._pages(), listen.path_prefix)
+        port = await self._bind(server.application(), listen.host, listen.port, _tls(listen))
+        scheme = "https" if listen.tls else "http"
+        addresses = {
+            "listen": f"{scheme}://{_host(listen.host)}:{port}{listen.path_prefix}",
+            "admin": f"http://{_host(self._config.admin.host)}:{admin_port}",
+        }
+        if self._config.demo is not None:
+            addresses["demo"] = f"{addresses['listen']}/"
+        return addresses
+
+    async def stop(self) -> int:
+        """Drain, then close everything; how many sessions had to be cut."""
+        left = await self._registry.drain(self._config.limits.drain_timeout)
+        self._registry.stop()
+        for runner in reversed(self._runners):
+            await runner.cleanup()
+        await self._upstream.stop()
+        return left
+
+    async def run(self, announce: Announce) -> None:
+        """Serve until SIGTERM or SIGINT, then drain; a second signal ends the process at once."""
+        structlog.get_logger().debug("starting")
+        addresses = await self.start()
+        stopped = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, _on_signal, stopped, number)
+        announce(json.dumps({"event": "ready", **addresses}))
+        await stopped.wait()
+        left = await self.stop()
+        structlog.get_logger().info("stopped", sessions_cut=left)
+
+    async def _bind(self, application: web.Application, host: str, port: int, tls: ssl.SSLContext | None) -> int:
+        runner = web.AppRunner(
+            application, access_log=None, handle_signals=False, keepalive_timeout=SLOW_HANDSHAKE_S, shutdown_timeout=1.0
+        )
+        await runner.setup()
+        self._runners.append(runner)
+        site = web.TCPSite(runner, host, port, ssl_context=tls)
+        await site.start()
+        return int(runner.addresses[0][1])
+
+    def _pages(self) -> Pages:
+        demo = self._config.demo
+        if demo is None:
+            return Pages({})
+        tenant = next(tenant for tenant in self._config.tenants if tenant.id == demo.tenant)
+        return Pages(
+            pages.demo(),
+            {
+                "path": self._config.listen.path_prefix + ALIAS,
+                "key": self._demo_key,
+                "model": _models(self._config.policies[tenant.policy].model).default,
+                "upstream": self._demo_upstream,
+                "voices": DEMO_VOICES,
+            },
+        )
+
+
+def policy_of(name: str, rule: PolicyRule) -> core.Policy:
+    """Compile one policy of the file for the sessions that run under it."""
+    messages = rule.messages
+    return core.Policy(
+        name,
+        _models(rule.model),
+        setup=core.SetupRules(rule.enforce, rule.defaults, frozenset(rule.allow), frozenset(rule.deny)),
+        messages=core.Messages(
+            **messages.model_dump(exclude={"roles", "parts"}),
+            roles=frozenset(messages.roles),
+            parts=frozenset(messages.parts),
+        ),
+        behaviour=core.Behaviour(
+            strip=rule.on_violation == "strip",
+            pass_unknown=rule.unknown_fields == "pass",
+            server_text=rule.server_frames == "text",
+        ),
+    )
+
+
+def _models(rule: ModelRule | str) -> core.Models:
+    model = rule if isinstance(rule, ModelRule) else ModelRule(default=rule)
+    return core.Models(
+        default=model.default,
+        allowed=frozenset(entry if entry == core.ANYTHING else full_model(entry) for entry in model.allow),
+        aliases={alias: full_model(target) for alias, target in model.aliases.items()},
+    )
+
+
+def _tenant_keys(config: Config) -> tuple[TenantKeys, list[str]]:
+    """The keys by tenant, and those known in clear, which the log must not show."""
+    keys = TenantKeys()
+    known = []
+    for tenant in config.tenants:
+        given = [*tenant.keys, *(secret_of(None, file) for file in tenant.key_files)]
+        for secret in given:
+            assert secret is not None, "secret_of(None, file) returns the file's"
+            keys.add(tenant.id, secret.get_secret_value())
+            known.append(secret.get_secret_value())
+    return keys, known
+
+
+def _target(config: Config) -> Target:
+    upstream = config.upstream
+    key = secret_of(upstream.api_key, upstream.api_key_file)
+    assert key is not None, "validated: there is exactly one"
+    return Target(upstream.base_url, upstream.api_version, key, upstream.connect_timeout, upstream.max_message)
+
+
+def _bounds(config: Config) -> Bounds:
+    limits = config.limits
+    common: dict[str, Any] = {
+        "high_bytes": limits.buffer,
+        "stuck_s": limits.stuck_timeout,
+        "close_s": limits.close_timeout,
+    }
+    return Bounds(
+        session=Limits(
+            setup_s=limits.setup_timeout,
+            connect_s=config.upstream.setup_deadline,
+            held_bytes=limits.held,
+            session_s=limits.session_length,
+        ),
+        downstream=LegLimits(**common, ping_s=limits.ping_interval, silence_s=limits.client_silence),
+        upstream=LegLimits(**common),
+        max_message_bytes=limits.max_message,
+    )
+
+
+def _tls(listen: Listen) -> ssl.SSLContext | None:
+    if listen.tls is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(listen.tls.cert, listen.tls.key)
+    return context
+
+
+def _socket_budget() -> int:
+    """Sessions that fit the process's file limit: two sockets each, and some to spare."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max((soft - 128) // 2, 1)
+
+
+def _host(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _on_signal(stopped: asyncio.Event, number: int) -> None:
+    if stopped.is_set():
+        raise SystemExit(128 + number)
+    stopped.set()

@@ -1,0 +1,139 @@
+"""The `relay` command. Results go to standard output, one JSON line where scripts read them; mistakes to standard error."""
+
+import argparse
+import asyncio
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import sys
+from collections.abc import Callable, Mapping
+from importlib import resources
+from pathlib import Path
+
+import uvloop
+
+from relay import __version__, config, log, sim
+from relay.app import Relay
+from relay.config import Config, ConfigError
+from relay.sim import profile as sim_profile
+from relay.sim import server as sim_server
+
+EXIT_CONFIG = 78  # sysexits.h: EX_CONFIG
+EXIT_UNAVAILABLE = 69  # sysexits.h: EX_UNAVAILABLE
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; the process's exit code."""
+    options = _parser().parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] = options.run
+    try:
+        return run(options)
+    except ConfigError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        return EXIT_CONFIG
+    except OSError as error:
+        print(f"relay: {error.strerror or 'the system refused'}: {error.filename or 'address'}", file=sys.stderr)
+        return EXIT_UNAVAILABLE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="relay", description="A WebSocket relay for Google's Gemini Live API: hides the key, enforces the setup."
+    )
+    parser.add_argument("--version", action="version", version=f"relay {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    serve = commands.add_parser("serve", help="run the relay")
+    _add_set(serve)
+    serve.add_argument("--config", type=Path, required=True, metavar="FILE", help="relay.yaml")
+    serve.set_defaults(run=_serve)
+
+    demo = commands.add_parser("demo", help="run the relay with its demo page, on the simulator unless a key is set")
+    _add_set(demo)
+    demo.set_defaults(run=_demo)
+
+    simulator = commands.add_parser("sim", help="run the Gemini Live simulator")
+    sim_profile.add_arguments(simulator)
+    simulator.set_defaults(run=_sim)
+
+    check = commands.add_parser("check", help="check a relay.yaml and print what it means, secrets masked")
+    check.add_argument("file", type=Path, nargs="?", metavar="FILE", help="relay.yaml")
+    check.add_argument("--json-schema", action="store_true", help="print the JSON Schema of relay.yaml instead")
+    _add_set(check)
+    check.set_defaults(run=_check)
+
+    token = commands.add_parser("token", help="make a tenant key and the hash that goes into relay.yaml")
+    token.set_defaults(run=_token)
+    return parser
+
+
+def _add_set(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="A.B=C", help="override one key of the file; may be repeated"
+    )
+
+
+def _announce(line: str) -> None:
+    print(line, flush=True)
+
+
+def _run(main: Callable[[], object]) -> None:
+    """Run a coroutine function on uvloop, which costs a fifth less per frame than asyncio's own loop."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())  # type: ignore[arg-type]
+
+
+def _serve(options: argparse.Namespace) -> int:
+    settings = config.load(options.config, os.environ, options.set)
+    relay = Relay(settings)
+    log.configure(settings.log.level, settings.log.format, relay.scrubber)
+    _run(lambda: relay.run(_announce))
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    has_key = bool(os.environ.get("GEMINI_API_KEY"))
+    with resources.as_file(resources.files("relay").joinpath("demo.yaml")) as file:
+        settings = config.load(file, os.environ if has_key else _SIMULATED, options.set)
+    _run(lambda: _run_demo(settings, simulated=not has_key))
+    return 0
+
+
+_SIMULATED: Mapping[str, str] = {"GEMINI_API_KEY": "simulator"}
+"""The demo's environment when there is no key: the simulator takes any."""
+
+
+async def _run_demo(settings: Config, *, simulated: bool) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        if simulated:
+            simulator = sim.Simulator(sim.Profile())
+            await simulator.start()
+            stack.push_async_callback(simulator.stop)
+            settings = config.build(_pointed_at(settings, simulator.url))
+        relay = Relay(settings, demo_upstream="simulator" if simulated else "gemini")
+        log.configure(settings.log.level, settings.log.format, relay.scrubber)
+
+        def announce(line: str) -> None:
+            _announce(line)
+            print(f"Open {json.loads(line)['demo']} in a browser; Ctrl-C ends it.", file=sys.stderr, flush=True)
+
+        await relay.run(announce)
+
+
+def _check(options: argparse.Namespace) -> int:
+    if options.json_schema:
+        print(json.dumps(config.json_schema(), indent=2))
+        return 0
+    if options.file is None:
+        raise ConfigError(["relay check: name a FILE"])
+    print(config.shown(config.load(options.file, os.environ, options.set)), end="")
+    return 0
+
+
+def _token(_options: argparse.Namespace) -> int:
+    key = f"relay_{secrets.token_urlsafe(32)}"
+    print(json.dumps({"key": key, "hash": f"sha256:{hashlib.sha256(key.encode()).hexdigest()}"}))
+    return 0

@@ -1,0 +1,118 @@
+"""Every Prometheus instrument of the relay in one class, on an injected registry.
+
+Labels come from enums and from configured tenants, never from what a client sent. Nothing is counted per frame here:
+sessions count in plain integers, and `Flow` hands over what was added since it last did.
+"""
+
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+from relay import __version__
+from relay.core.meter import Meter
+
+_SETUP_BUCKETS_S = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0)
+_FIRST_AUDIO_BUCKETS_S = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
+
+
+class Metrics:
+    """The instruments; docs/metrics.md says where in a session's life each is counted."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self.sessions_active = Gauge("relay_sessions_active", "Live sessions.", ["tenant"], registry=registry)
+        self.sessions = Counter(
+            "relay_sessions", "Sessions that ended, by why.", ["tenant", "reason", "blame"], registry=registry
+        )
+        self.refused = Counter(
+            "relay_handshakes_refused",
+            "Handshakes answered without an upgrade.",
+            ["status", "cause"],
+            registry=registry,
+        )
+        self.frames = Counter("relay_frames", "Messages forwarded.", ["tenant", "direction"], registry=registry)
+        self.bytes = Counter(
+            "relay_frame_bytes", "Payload bytes forwarded.", ["tenant", "direction"], registry=registry
+        )
+        self.tokens = Counter("relay_tokens", "Tokens Gemini reported.", ["tenant", "kind"], registry=registry)
+        self.turns = Counter("relay_turns", "Turns Gemini completed.", ["tenant"], registry=registry)
+        self.interruptions = Counter(
+            "relay_interruptions", "Turns that were interrupted.", ["tenant"], registry=registry
+        )
+        self.tool_calls = Counter("relay_tool_calls", "Function calls Gemini asked for.", ["tenant"], registry=registry)
+        self.held_frames = Counter(
+            "relay_held_frames", "Client messages that had to wait for Gemini.", ["tenant"], registry=registry
+        )
+        self.violations = Counter(
+            "relay_violations", "Rules that clients broke.", ["tenant", "rule", "outcome"], registry=registry
+        )
+        self.dials = Counter("relay_upstream_dials", "Dials to Gemini, by outcome.", ["outcome"], registry=registry)
+        self.setup = Histogram(
+            "relay_setup_seconds",
+            "From a client's setup to Gemini's setupComplete.",
+            ["tenant"],
+            buckets=_SETUP_BUCKETS_S,
+            registry=registry,
+        )
+        self.first_audio = Histogram(
+            "relay_first_audio_seconds",
+            "From a client's first input to Gemini's first audio.",
+            ["tenant"],
+            buckets=_FIRST_AUDIO_BUCKETS_S,
+            registry=registry,
+        )
+        build = Gauge("relay_build_info", "Always 1; the version is a label.", ["version"], registry=registry)
+        build.labels(__version__).set(1)
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+
+
+@dataclass(slots=True)
+class _Reported:
+    frames_up: int = 0
+    frames_down: int = 0
+    bytes_up: int = 0
+    bytes_down: int = 0
+    turns: int = 0
+    interruptions: int = 0
+    tool_calls: int = 0
+    prompt: int = 0
+    response: int = 0
+    thoughts: int = 0
+    tool_use: int = 0
+    cached: int = 0
+
+
+class Flow:
+    """Carries one session's meter over into the counters, as often as somebody looks at them."""
+
+    def __init__(self, metrics: Metrics, tenant: str, meter: Meter) -> None:
+        self._meter = meter
+        self._reported = _Reported()
+        self._counters = {
+            "frames_up": metrics.frames.labels(tenant, "up"),
+            "frames_down": metrics.frames.labels(tenant, "down"),
+            "bytes_up": metrics.bytes.labels(tenant, "up"),
+            "bytes_down": metrics.bytes.labels(tenant, "down"),
+            "turns": metrics.turns.labels(tenant),
+            "interruptions": metrics.interruptions.labels(tenant),
+            "tool_calls": metrics.tool_calls.labels(tenant),
+        }
+        self._token_counters = {
+            kind: metrics.tokens.labels(tenant, kind)
+            for kind in ("prompt", "response", "thoughts", "tool_use", "cached")
+        }
+
+    def report(self) -> None:
+        """Add to the counters what was metered since the last call."""
+        for source, counters in ((self._meter, self._counters), (self._meter.tokens, self._token_counters)):
+            for name, counter in counters.items():
+                total = getattr(source, name)
+                added = total - getattr(self._reported, name)
+                if added:
+                    counter.inc(added)
+                    setattr(self._reported, name, total)

@@ -1,0 +1,32 @@
+"""The operator's listener: is it alive, may it take sessions, what has it counted. Own port, loopback by default."""
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from relay.metrics import Metrics
+from relay.net.registry import Registry
+
+
+def application(registry: Registry, metrics: Metrics) -> web.Application:
+    """`/healthz`: the loop turns. `/readyz`: new sessions are admitted. `/metrics`: Prometheus text."""
+
+    async def healthz(_request: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
+
+    async def readyz(_request: web.Request) -> web.Response:
+        cause = "draining" if registry.draining else "full" if registry.full else None
+        if cause is not None:
+            return web.json_response({"status": "not ready", "cause": cause}, status=503)
+        return web.json_response({"status": "ready", "sessions": len(registry)})
+
+    async def metrics_page(_request: web.Request) -> web.Response:
+        for live in registry:
+            if live.flow is not None:
+                live.flow.report()
+        return web.Response(body=generate_latest(metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    admin = web.Application()
+    admin.router.add_get("/healthz", healthz)
+    admin.router.add_get("/readyz", readyz)
+    admin.router.add_get("/metrics", metrics_page)
+    return admin

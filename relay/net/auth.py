@@ -1,0 +1,76 @@
+"""From a handshake's credential to its tenant. The one seam where further kinds of credentials join.
+
+A credential is only ever hashed before anything is looked up with it, and it never appears in an exception or a log.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+from urllib.parse import parse_qsl
+
+from pydantic import SecretStr
+
+PROTOCOL = "relay.v1"
+"""The WebSocket subprotocol the relay selects when it is offered."""
+PROTOCOL_KEY = "relay.key."
+"""A subprotocol with this beginning carries a credential; it is never selected, so never echoed."""
+
+_MAX_CREDENTIAL_CHARACTERS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a session belongs to."""
+
+    tenant: str
+
+
+class Authenticator(Protocol):
+    """Finds the owner of a credential."""
+
+    async def authenticate(self, credential: SecretStr) -> Identity | None:
+        """The identity behind a credential, or None."""
+        ...
+
+
+class TenantKeys:
+    """Static keys of tenants, held as SHA-256 digests."""
+
+    def __init__(self) -> None:
+        self._digests: list[tuple[bytes, Identity]] = []
+
+    def add(self, tenant: str, key: str) -> None:
+        """Accept a key for a tenant: the key itself, or `sha256:` and its digest in hex."""
+        hexadecimal = key.removeprefix("sha256:")
+        digest = bytes.fromhex(hexadecimal) if hexadecimal != key else hashlib.sha256(key.encode()).digest()
+        self._digests.append((digest, Identity(tenant)))
+
+    async def authenticate(self, credential: SecretStr) -> Identity | None:
+        """The tenant of a key. Every digest is compared, each in constant time, whichever one fits."""
+        presented = hashlib.sha256(credential.get_secret_value().encode("utf-8", "surrogateescape")).digest()
+        found: Identity | None = None
+        for digest, identity in self._digests:
+            if hmac.compare_digest(digest, presented):
+                found = identity
+        return found
+
+
+def credential_of(headers: Mapping[str, str], protocols: Iterable[str], query: str) -> SecretStr | None:
+    """The one credential of a handshake, wherever its client put it; None when there is none, or two that differ.
+
+    Places (each used by some released client): the `x-goog-api-key` header, `Authorization: Bearer` or `Token`,
+    the query's `key` or `access_token`, a subprotocol `relay.key.<credential>`.
+    """
+    found = {headers.get("x-goog-api-key", "")}
+    scheme, _, value = headers.get("Authorization", "").partition(" ")
+    if scheme.lower() in {"bearer", "token"}:
+        found.add(value.strip())
+    found.update(value for name, value in parse_qsl(query) if name in {"key", "access_token"})
+    found.update(protocol.removeprefix(PROTOCOL_KEY) for protocol in protocols if protocol.startswith(PROTOCOL_KEY))
+    found.discard("")
+    if len(found) != 1:
+        return None
+    credential = found.pop()
+    return SecretStr(credential) if len(credential) <= _MAX_CREDENTIAL_CHARACTERS else None

@@ -1,0 +1,118 @@
+"""What the operator learns of one session: counters while it runs, one canonical log line at its end."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+import structlog
+
+from relay.core.closing import Close, cut
+from relay.core.commands import UpstreamSaid, Violated
+from relay.core.session import Session
+from relay.log import Scrubber
+from relay.metrics import Flow, Metrics
+
+_MAX_WORDS_BYTES = 300
+
+
+@dataclass(slots=True)
+class Report:
+    """The observer of one session; see `relay.net.driver.Observer`."""
+
+    session_id: str
+    tenant: str
+    policy: str
+    session: Session
+    metrics: Metrics
+    scrubber: Scrubber
+    flow: Flow = field(init=False)
+    _log: structlog.typing.FilteringBoundLogger = field(init=False)
+    _said: UpstreamSaid | None = field(init=False, default=None)
+    _violated: Violated | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        self.flow = Flow(self.metrics, self.tenant, self.session.meter)
+        self._log = structlog.get_logger().bind(session=self.session_id, tenant=self.tenant, policy=self.policy)
+
+    def began(self) -> None:
+        """The client's WebSocket is open."""
+        self.metrics.sessions_active.labels(self.tenant).inc()
+        self._log.debug("session began")
+
+    def violated(self, violation: Violated) -> None:
+        """The client broke a rule."""
+        outcome = "rejected" if violation.rejected else "stripped"
+        self.metrics.violations.labels(self.tenant, violation.rule, outcome).inc()
+        self._violated = violation if violation.rejected else self._violated
+        self._log.debug("violation", rule=violation.rule, path=violation.path, outcome=outcome)
+
+    def upstream_said(self, said: UpstreamSaid) -> None:
+        """Gemini closed, in its own words; the log's scrubber takes out what they echo of ours."""
+        self._said = said
+        self._log.debug("upstream closed", code=said.code, reason=self._words(said.reason))
+
+    def dialled(self, status: int | None, cause: str) -> None:
+        """A dial to Gemini ended."""
+        outcome = "opened" if status is None else (f"http_{status}" if status else "unreachable")
+        self.metrics.dials.labels(outcome).inc()
+        if status is not None:
+            self._log.warning("dial failed", status=status, cause=cause)
+
+    def crashed(self, error: Exception) -> None:
+        """A bug of ours ended the session."""
+        self._log.error("session crashed", exc_info=error)
+
+    def ended(self, close: Close) -> None:
+        """The session is over: its one line, and what was not yet counted."""
+        session, meter = self.session, self.session.meter
+        now = asyncio.get_running_loop().time()
+        metrics, tenant = self.metrics, self.tenant
+        self.flow.report()
+        metrics.sessions_active.labels(tenant).dec()
+        metrics.sessions.labels(tenant, close.reason.label, close.reason.blame.value).inc()
+        if session.holding.held_frames:
+            metrics.held_frames.labels(tenant).inc(session.holding.held_frames)
+        setup_s = _between(session.setup_at, session.ready_at)
+        if setup_s is not None:
+            metrics.setup.labels(tenant).observe(setup_s)
+        first_audio_s = _between(meter.first_input_at, meter.first_audio_at)
+        if first_audio_s is not None:
+            metrics.first_audio.labels(tenant).observe(first_audio_s)
+        violated, said = self._violated, self._said
+        self._log.info(
+            "session",
+            model=session.model,
+            duration_s=round(now - session.started_at, 3),
+            reason=close.reason.label,
+            code=close.reason.code,
+            blame=close.reason.blame.value,
+            detail=close.detail,
+            rule=violated.rule if violated else None,
+            upstream_code=said.code if said else None,
+            upstream_reason=self._words(said.reason) if said else None,
+            dials=session.dials,
+            setup_s=setup_s,
+            first_audio_s=first_audio_s,
+            frames_up=meter.frames_up,
+            frames_down=meter.frames_down,
+            bytes_up=meter.bytes_up,
+            bytes_down=meter.bytes_down,
+            frames_held=session.holding.held_frames,
+            audio_out_s=round(meter.audio_bytes_down / 48_000, 3),  # 24 kHz, 16 bit, mono
+            turns=meter.turns,
+            interruptions=meter.interruptions,
+            tool_calls=meter.tool_calls,
+            prompt_tokens=meter.tokens.prompt,
+            response_tokens=meter.tokens.response,
+            thoughts_tokens=meter.tokens.thoughts,
+            tool_use_tokens=meter.tokens.tool_use,
+            cached_tokens=meter.tokens.cached,
+        )
+
+    def _words(self, reason: str) -> str:
+        """Google's reason, scrubbed before it is shortened: a cut must not hide the beginning of a secret."""
+        printable = "".join(character if character.isprintable() else "?" for character in reason)
+        return cut(self.scrubber.scrub(printable), _MAX_WORDS_BYTES)
+
+
+def _between(start: float | None, end: float | None) -> float | None:
+    return round(max(end - start, 0.0), 4) if start is not None and end is not None else None

@@ -1,0 +1,251 @@
+"""The public listener: a handshake becomes a session, or an HTTP answer that says why not.
+
+Everything is checked before the upgrade, in this order: path, method, capacity, credential, origin, the tenant's
+quota. A path is taken from the request line as it came, never from a rebuilt URL; only runs of slashes are folded.
+"""
+
+import asyncio
+import json
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import structlog
+from aiohttp import hdrs, web
+
+from relay.config import Tenant
+from relay.core.closing import Close, CloseReason
+from relay.core.policy import Policy
+from relay.core.session import Limits, Session
+from relay.log import Scrubber
+from relay.metrics import Metrics
+from relay.net.auth import PROTOCOL, Authenticator, Identity, credential_of
+from relay.net.driver import Driver, Wiring
+from relay.net.handles import HandleSealer
+from relay.net.leg import LegLimits
+from relay.net.registry import Live, Registry
+from relay.net.report import Report
+from relay.net.upstream import METHOD, Upstream, tune
+from relay.web import CONTENT_SECURITY_POLICY, Asset
+
+ALIAS = "/v1/live"
+ENDPOINTS = frozenset(
+    {ALIAS}
+    | {
+        f"/ws/{METHOD.format(version=version)}{suffix}"
+        for version in ("v1", "v1beta", "v1alpha")
+        for suffix in ("", "Constrained")
+    }
+)
+"""Google's own paths for the Live API, and our short one. The music method is not among them."""
+
+CLIENT_USER_TIMEOUT_MS = 10_000
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A tenant as the listener needs it."""
+
+    settings: Tenant
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Limits the listener hands to each session and leg."""
+
+    session: Limits
+    downstream: LegLimits
+    upstream: LegLimits
+    max_message_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the listener works with."""
+
+    tenants: Mapping[str, Admitted]
+    authenticator: Authenticator
+    upstream: Upstream
+    handles: HandleSealer
+    registry: Registry
+    metrics: Metrics
+    bounds: Bounds
+    scrubber: Scrubber
+    random: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """Static pages and the demo's configuration, by path."""
+
+    assets: Mapping[str, Asset]
+    demo: Mapping[str, Any] | None = None
+
+
+class _RefusedError(Exception):
+    """A handshake that is answered without an upgrade."""
+
+    def __init__(self, status: int, cause: str, words: str) -> None:
+        super().__init__(words)
+        self.status = status
+        self.cause = cause
+        self.words = words
+
+
+_STATUS_NAMES = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    405: "INVALID_ARGUMENT",
+    426: "FAILED_PRECONDITION",
+    429: "RESOURCE_EXHAUSTED",
+    503: "UNAVAILABLE",
+}
+RETRY_AFTER_S = 5
+"""What a client that was refused for lack of room is told to wait."""
+
+
+class Server:
+    """Answers every request on the public listener."""
+
+    def __init__(self, parts: Parts, pages: Pages, path_prefix: str) -> None:
+        self._parts = parts
+        self._pages = pages
+        self._prefix = path_prefix
+
+    def application(self) -> web.Application:
+        """The aiohttp application: one route, because paths are matched here and nowhere else."""
+        application = web.Application()
+        application.router.add_route("*", "/{tail:.*}", self._answer)
+        application.on_response_prepare.append(_plain_headers)
+        return application
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        try:
+            path = self._path(request)
+            if path in ENDPOINTS:
+                return await self._handshake(request)
+            return self._page(request, path)
+        except _RefusedError as refused:
+            self._parts.metrics.refused.labels(refused.status, refused.cause).inc()
+            _log.info("refused", status=refused.status, cause=refused.cause)
+            return _error(refused)
+
+    def _path(self, request: web.Request) -> str:
+        path = re.sub(r"/{2,}", "/", request.raw_path.partition("?")[0])
+        if not path.startswith(f"{self._prefix}/"):
+            raise _RefusedError(404, "path", "there is nothing at this path")
+        return path.removeprefix(self._prefix)
+
+    # Pages ------------------------------------------------------------------------------------------------------------
+
+    def _page(self, request: web.Request, path: str) -> web.StreamResponse:
+        if path == "/demo/config.json" and self._pages.demo is not None:
+            asset = Asset("application/json", json.dumps(self._pages.demo).encode())
+        elif path in self._pages.assets:
+            asset = self._pages.assets[path]
+        else:
+            raise _RefusedError(404, "path", "there is nothing at this path")
+        if request.method not in {hdrs.METH_GET, hdrs.METH_HEAD}:
+            raise _RefusedError(405, "method", "only GET works here")
+        headers = {
+            "Content-Type": asset.content_type,
+            "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+            "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "no-referrer",
+            "Cache-Control": "no-store",
+        }
+        return web.Response(body=asset.body, headers=headers)
+
+    # Handshakes -------------------------------------------------------------------------------------------------------
+
+    async def _handshake(self, request: web.Request) -> web.StreamResponse:
+        parts = self._parts
+        if request.method != hdrs.METH_GET:
+            raise _RefusedError(405, "method", "a WebSocket begins with GET")
+        if request.headers.get(hdrs.UPGRADE, "").lower() != "websocket":
+            raise _RefusedError(426, "no_upgrade", "this endpoint speaks WebSocket")
+        if parts.registry.draining or parts.registry.full:
+            raise _RefusedError(503, "capacity", "the relay has no room for another session, try again later")
+        protocols = [offer.strip() for offer in request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL, "").split(",")]
+        identity = await self._authenticate(request, protocols)
+        admitted = parts.tenants[identity.tenant]
+        _check_origin(request.headers.get(hdrs.ORIGIN), admitted.settings.origins)
+        limit = admitted.settings.quotas.concurrent_sessions
+        if limit is not None and parts.registry.of_tenant(identity.tenant) >= limit:
+            raise _RefusedError(429, "concurrent_sessions", "this tenant has as many sessions as it may")
+        live = Live(secrets.token_hex(8), identity.tenant)
+        with parts.registry.admitted(live):
+            return await self._serve(request, live, admitted)
+
+    async def _authenticate(self, request: web.Request, protocols: list[str]) -> Identity:
+        credential = credential_of(request.headers, protocols, urlsplit(request.raw_path).query)
+        if credential is not None:
+            identity = await self._parts.authenticator.authenticate(credential)
+            if identity is not None:
+                return identity
+        raise _RefusedError(401, "credential", "no valid credential, or more than one")
+
+    async def _serve(self, request: web.Request, live: Live, admitted: Admitted) -> web.StreamResponse:
+        parts = self._parts
+        socket: web.WebSocketResponse[bool] = web.WebSocketResponse(
+            autoping=False,
+            compress=False,
+            decode_text=False,
+            max_msg_size=parts.bounds.max_message_bytes,
+            protocols=(PROTOCOL,),
+        )
+        try:
+            await socket.prepare(request)
+        except web.HTTPException:
+            raise _RefusedError(400, "handshake", "not a valid WebSocket handshake") from None
+        except ConnectionResetError:
+            return web.Response(status=400)  # nobody is left to read it
+        raw = request.get_extra_info("socket")
+        if raw is not None:
+            tune(raw, CLIENT_USER_TIMEOUT_MS)
+        await self._run(socket, live, admitted.policy)
+        return socket
+
+    async def _run(self, socket: web.WebSocketResponse[bool], live: Live, policy: Policy) -> None:
+        parts = self._parts
+        handles = parts.handles.bound(live.tenant, policy.name)
+        now = asyncio.get_running_loop().time()
+        session = Session(policy, parts.bounds.session, handles, parts.random, now)
+        report = Report(live.id, live.tenant, policy.name, session, parts.metrics, parts.scrubber)
+        live.flow = report.flow
+        wiring = Wiring(parts.upstream.dial, parts.bounds.downstream, parts.bounds.upstream, report)
+        live.driver = Driver(session, wiring)
+        close = Close(CloseReason.RELAY_ERROR)
+        report.began()
+        try:
+            close = await live.driver.run(socket)
+        finally:
+            report.ended(close)
+
+
+def _check_origin(origin: str | None, allowed: list[str]) -> None:
+    """Only browsers send an Origin, and a page of any site can open a socket to us: hence an exact list."""
+    if origin is not None and origin not in allowed and "*" not in allowed:
+        raise _RefusedError(403, "origin", "this origin may not connect")
+
+
+def _error(refused: _RefusedError) -> web.Response:
+    body = {
+        "error": {"code": refused.status, "message": refused.words, "status": _STATUS_NAMES[refused.status]},
+    }
+    headers = {"Retry-After": str(RETRY_AFTER_S)} if refused.status in {429, 503} else {}
+    if refused.status == 426:
+        headers[hdrs.UPGRADE] = "websocket"
+    return web.json_response(body, status=refused.status, headers=headers)
+
+
+async def _plain_headers(_request: web.Request, response: web.StreamResponse) -> None:
+    response.headers[hdrs.SERVER] = "relay"

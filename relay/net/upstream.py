@@ -1,0 +1,132 @@
+"""Dialling Gemini: the address, the key in its header, TLS, time limits; failures as a status, never as their text.
+
+aiohttp's exceptions print the request's URL and headers, so not one of them leaves this module.
+"""
+
+import asyncio
+import socket
+from dataclasses import dataclass
+
+import aiohttp
+from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, ClientWebSocketResponse
+from pydantic import SecretStr
+
+from relay import __version__
+
+METHOD = "google.ai.generativelanguage.{version}.GenerativeService.BidiGenerateContent"
+
+USER_TIMEOUT_MS = 4000
+"""TCP gives a peer up that acknowledges nothing for this long: a dead path is noticed without pings, whose answers
+Gemini was seen to delay by 8 to 30 s."""
+
+
+class DialError(Exception):
+    """Gemini was not reached; `status` is its HTTP answer, or 0 where there was none."""
+
+    def __init__(self, status: int, cause: str) -> None:
+        super().__init__(cause)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to dial and what with."""
+
+    base_url: str
+    """ws:// or wss://, no slash at its end."""
+    api_version: str
+    api_key: SecretStr
+    timeout_s: float
+    """For TCP, TLS and the upgrade together."""
+    max_message_bytes: int
+
+    @property
+    def url(self) -> str:
+        """The address of the Live API's method; the key is not in it."""
+        return f"{self.base_url}/ws/{METHOD.format(version=self.api_version)}"
+
+
+class Upstream:
+    """Dials Gemini for every session of the process."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._client: aiohttp.ClientSession | None = None
+
+    async def start(self) -> None:
+        """Make the shared HTTP client. Needs a running event loop."""
+        self._client = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, resolver=aiohttp.AsyncResolver(), socket_factory=_socket),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            middlewares=(_refuse_redirects,),
+            trust_env=False,
+        )
+
+    async def stop(self) -> None:
+        """Close it; sessions must have ended."""
+        if self._client is not None:
+            await self._client.close()
+
+    async def dial(self) -> ClientWebSocketResponse[bool]:
+        """Open one WebSocket to Gemini. Raises DialError."""
+        assert self._client is not None, "start() comes first"
+        status, cause = 0, "timeout"
+        try:
+            async with asyncio.timeout(self._target.timeout_s):
+                return await self._client.ws_connect(
+                    self._target.url,
+                    headers={
+                        "x-goog-api-key": self._target.api_key.get_secret_value(),
+                        "User-Agent": f"relay/{__version__}",
+                    },
+                    autoping=False,
+                    compress=0,
+                    max_msg_size=self._target.max_message_bytes,
+                    decode_text=False,
+                )
+        except aiohttp.WSServerHandshakeError as error:
+            status, cause = error.status, "handshake"
+        except _RedirectedError as error:
+            status, cause = error.status, "redirect"
+        except aiohttp.ClientConnectorCertificateError:
+            cause = "certificate"
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            cause = type(error).__name__
+        except TimeoutError:
+            pass
+        raise DialError(status, cause) from None
+
+
+class _RedirectedError(Exception):
+    def __init__(self, status: int) -> None:
+        super().__init__()
+        self.status = status
+
+
+async def _refuse_redirects(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+    """Following one would hand the key to whichever host the answer names."""
+    response = await handler(request)
+    if 300 <= response.status < 400:
+        response.close()
+        raise _RedirectedError(response.status)
+    return response
+
+
+def _socket(address: tuple[int, int, int, str, tuple[str, int]]) -> socket.socket:
+    family, kind, protocol, _, _ = address
+    made = socket.socket(family=family, type=kind, proto=protocol)
+    tune(made, USER_TIMEOUT_MS)
+    return made
+
+
+def tune(sock: socket.socket, user_timeout_ms: int) -> None:
+    """Let TCP itself notice a dead peer: keepalive after 15 s, every 5 s, three times, and a bound on silence."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (
+        ("TCP_KEEPIDLE", 15),
+        ("TCP_KEEPINTVL", 5),
+        ("TCP_KEEPCNT", 3),
+        ("TCP_USER_TIMEOUT", user_timeout_ms),
+    ):
+        if hasattr(socket, name):  # Linux has all four
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

@@ -1,0 +1,36 @@
+"""The static pages, read into memory once: a fixed list of files, so no request names a path on disk."""
+
+from dataclasses import dataclass
+from importlib import resources
+
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+    "worker-src 'self'; media-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""Everything from our own origin, nothing inline, no frame around us."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """One file of a page."""
+
+    content_type: str
+    body: bytes
+
+
+def demo() -> dict[str, Asset]:
+    """The demo page's files by the path they are served at: `/` and `/demo/…`."""
+    assets = {}
+    for file in resources.files(__package__).joinpath("demo").iterdir():
+        suffix = "." + file.name.rpartition(".")[2]
+        if suffix in _TYPES:
+            path = "/" if file.name == "index.html" else f"/demo/{file.name}"
+            assets[path] = Asset(_TYPES[suffix], file.read_bytes())
+    return assets

@@ -12,6 +12,7 @@ import signal
 import ssl
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -48,7 +49,8 @@ class Relay:
     def __init__(self, config: Config, *, demo_upstream: str = "gemini") -> None:
         """`demo_upstream` is what the demo page calls the other end: `gemini` or `simulator`."""
         self._config = config
-        self._registry = Registry(min(config.listen.max_sessions, _socket_budget()))
+        self.registry = Registry(min(config.listen.max_sessions, _socket_budget()))
+        """The live sessions."""
         self._metrics = Metrics(CollectorRegistry())
         target = _target(config)
         self._upstream = Upstream(target)
@@ -59,8 +61,12 @@ class Relay:
         handle_secret = secret_of(config.handles.secret, config.handles.secret_file)
         self.scrubber = log.Scrubber([*known, self._demo_key, target.api_key.get_secret_value()])
         policies = {name: policy_of(name, rule) for name, rule in config.policies.items()}
+        self._tenants = {
+            tenant.id: Admitted(policies[tenant.policy], frozenset(tenant.origins), tenant.quotas.concurrent_sessions)
+            for tenant in config.tenants
+        }
         self._parts = Parts(
-            tenants={tenant.id: Admitted(tenant, policies[tenant.policy]) for tenant in config.tenants},
+            tenants=self._tenants,
             authenticator=keys,
             upstream=self._upstream,
             handles=HandleSealer(
@@ -68,7 +74,7 @@ class Relay:
                 config.handles.lifetime,
                 time.time,
             ),
-            registry=self._registry,
+            registry=self.registry,
             metrics=self._metrics,
             bounds=_bounds(config),
             scrubber=self.scrubber,
@@ -80,11 +86,11 @@ class Relay:
     async def start(self) -> dict[str, str]:
         """Bind both listeners; the addresses they got. Raises OSError when one can't be bound."""
         await self._upstream.start()
-        self._registry.start()
+        self.registry.start()
         listen = self._config.listen
         # The admin listener comes first and goes last: health must be visible throughout.
         admin_port = await self._bind(
-            admin.application(self._registry, self._metrics), self._config.admin.host, self._config.admin.port, None
+            admin.application(self.registry, self._metrics), self._config.admin.host, self._config.admin.port, None
         )
         server = Server(self._parts, self._pages(), listen.path_prefix)
         port = await self._bind(server.application(), listen.host, listen.port, _tls(listen))
@@ -95,12 +101,13 @@ class Relay:
         }
         if self._config.demo is not None:
             addresses["demo"] = f"{addresses['listen']}/"
+            self._admit_page(self._config.demo.tenant, {f"{scheme}://{host}:{port}" for host in _own_names(listen)})
         return addresses
 
     async def stop(self) -> int:
         """Drain, then close everything; how many sessions had to be cut."""
-        left = await self._registry.drain(self._config.limits.drain_timeout)
-        self._registry.stop()
+        left = await self.registry.drain(self._config.limits.drain_timeout)
+        self.registry.stop()
         for runner in reversed(self._runners):
             await runner.cleanup()
         await self._upstream.stop()
@@ -108,7 +115,6 @@ class Relay:
 
     async def run(self, announce: Announce) -> None:
         """Serve until SIGTERM or SIGINT, then drain; a second signal ends the process at once."""
-        structlog.get_logger().debug("starting")
         addresses = await self.start()
         stopped = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -128,6 +134,10 @@ class Relay:
         site = web.TCPSite(runner, host, port, ssl_context=tls)
         await site.start()
         return int(runner.addresses[0][1])
+
+    def _admit_page(self, tenant: str, origins: set[str]) -> None:
+        """Let the demo page in from the addresses it is served at, which are known once the port is."""
+        self._tenants[tenant] = replace(self._tenants[tenant], origins=self._tenants[tenant].origins | origins)
 
     def _pages(self) -> Pages:
         demo = self._config.demo
@@ -221,6 +231,10 @@ def _tls(listen: Listen) -> ssl.SSLContext | None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(listen.tls.cert, listen.tls.key)
     return context
+
+
+def _own_names(listen: Listen) -> set[str]:
+    return {"127.0.0.1", "localhost", _host(listen.host)}
 
 
 def _socket_budget() -> int:

@@ -1,4 +1,4 @@
-"""The `relay` command. Results go to standard output, one JSON line where scripts read them; mistakes to standard error."""
+"""The `relay` command: results to standard output, as one JSON line where scripts read them; mistakes to the other."""
 
 import argparse
 import asyncio
@@ -18,6 +18,7 @@ from relay import __version__, config, log, sim
 from relay.app import Relay
 from relay.config import Config, ConfigError
 from relay.sim import profile as sim_profile
+from relay.sim import scenario as sim_scenario
 from relay.sim import server as sim_server
 
 EXIT_CONFIG = 78  # sysexits.h: EX_CONFIG
@@ -56,6 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     demo.set_defaults(run=_demo)
 
     simulator = commands.add_parser("sim", help="run the Gemini Live simulator")
+    simulator.add_argument("--host", default="127.0.0.1", help="address to bind (127.0.0.1)")
+    simulator.add_argument("--port", type=int, default=0, help="TCP port; a free one unless given")
+    simulator.add_argument("--scenario", type=Path, metavar="FILE", help="YAML file with scripted replies and faults")
     sim_profile.add_arguments(simulator)
     simulator.set_defaults(run=_sim)
 
@@ -112,7 +116,8 @@ async def _run_demo(settings: Config, *, simulated: bool) -> None:
             simulator = sim.Simulator(sim.Profile())
             await simulator.start()
             stack.push_async_callback(simulator.stop)
-            settings = config.build(_pointed_at(settings, simulator.url))
+            upstream = settings.upstream.model_copy(update={"base_url": simulator.url})
+            settings = settings.model_copy(update={"upstream": upstream})
         relay = Relay(settings, demo_upstream="simulator" if simulated else "gemini")
         log.configure(settings.log.level, settings.log.format, relay.scrubber)
 
@@ -121,6 +126,15 @@ async def _run_demo(settings: Config, *, simulated: bool) -> None:
             print(f"Open {json.loads(line)['demo']} in a browser; Ctrl-C ends it.", file=sys.stderr, flush=True)
 
         await relay.run(announce)
+
+
+def _sim(options: argparse.Namespace) -> int:
+    try:
+        scenario = sim_scenario.load(options.scenario) if options.scenario else None
+    except sim_scenario.ScenarioError as error:
+        raise ConfigError(error.problems) from None
+    _run(lambda: sim_server.serve(sim_profile.from_arguments(options), scenario, options.host, options.port, _announce))
+    return 0
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 import structlog
 from aiohttp import hdrs, web
 
-from relay.config import Tenant
 from relay.core.closing import Close, CloseReason
 from relay.core.policy import Policy
 from relay.core.session import Limits, Session
@@ -51,8 +50,10 @@ _log = structlog.get_logger()
 class Admitted:
     """A tenant as the listener needs it."""
 
-    settings: Tenant
     policy: Policy
+    origins: frozenset[str]
+    """Web origins its browsers may come from; `*` for any."""
+    concurrent_sessions: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +178,8 @@ class Server:
         protocols = [offer.strip() for offer in request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL, "").split(",")]
         identity = await self._authenticate(request, protocols)
         admitted = parts.tenants[identity.tenant]
-        _check_origin(request.headers.get(hdrs.ORIGIN), admitted.settings.origins)
-        limit = admitted.settings.quotas.concurrent_sessions
+        _check_origin(request.headers.get(hdrs.ORIGIN), admitted.origins)
+        limit = admitted.concurrent_sessions
         if limit is not None and parts.registry.of_tenant(identity.tenant) >= limit:
             raise _RefusedError(429, "concurrent_sessions", "this tenant has as many sessions as it may")
         live = Live(secrets.token_hex(8), identity.tenant)
@@ -231,7 +232,7 @@ class Server:
             report.ended(close)
 
 
-def _check_origin(origin: str | None, allowed: list[str]) -> None:
+def _check_origin(origin: str | None, allowed: frozenset[str]) -> None:
     """Only browsers send an Origin, and a page of any site can open a socket to us: hence an exact list."""
     if origin is not None and origin not in allowed and "*" not in allowed:
         raise _RefusedError(403, "origin", "this origin may not connect")

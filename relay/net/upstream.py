@@ -70,7 +70,7 @@ class Upstream:
     async def dial(self) -> ClientWebSocketResponse[bool]:
         """Open one WebSocket to Gemini. Raises DialError."""
         assert self._client is not None, "start() comes first"
-        status, cause = 0, "timeout"
+        status = 0
         try:
             async with asyncio.timeout(self._target.timeout_s):
                 return await self._client.ws_connect(
@@ -90,10 +90,8 @@ class Upstream:
             status, cause = error.status, "redirect"
         except aiohttp.ClientConnectorCertificateError:
             cause = "certificate"
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except (aiohttp.ClientError, OSError, ValueError) as error:  # a timeout is an OSError
             cause = type(error).__name__
-        except TimeoutError:
-            pass
         raise DialError(status, cause) from None
 
 
@@ -115,12 +113,22 @@ async def _refuse_redirects(request: ClientRequest, handler: ClientHandlerType) 
 def _socket(address: tuple[int, int, int, str, tuple[str, int]]) -> socket.socket:
     family, kind, protocol, _, _ = address
     made = socket.socket(family=family, type=kind, proto=protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)  # only heeded before connect
     tune(made, USER_TIMEOUT_MS)
     return made
 
 
+SEND_BUFFER_BYTES = 128 * 1024
+"""The kernel's share of what waits for a slow peer; left alone it grows to 4 MiB a socket."""
+
+
+RECEIVE_BUFFER_BYTES = 256 * 1024
+"""The kernel's share of what Gemini sends to a client that is not reading; left alone it grows to 6 MiB a socket."""
+
+
 def tune(sock: socket.socket, user_timeout_ms: int) -> None:
-    """Let TCP itself notice a dead peer: keepalive after 15 s, every 5 s, three times, and a bound on silence."""
+    """Bound what the kernel buffers, and let TCP itself notice a dead peer: after 15 s idle, or while sending."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (
         ("TCP_KEEPIDLE", 15),

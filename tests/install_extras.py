@@ -1,0 +1,70 @@
+"""Install what only some tests need: Node packages, Chromium, a second Python SDK. Says loudly what it could not do.
+
+Missing extras skip their tests on a developer's machine; with CI=true those tests fail instead.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+OLD_SDK = "google-genai==1.75.0"
+"""The last 1.x of the official Python SDK: other default API version, other way of sending."""
+
+
+def main() -> None:
+    """Bring every extra up to date, one after the other."""
+    problems = [
+        problem for problem in (_debian("chromium"), _debian("npm", "nodejs"), _node_packages(), _old_sdk()) if problem
+    ]
+    for problem in problems:
+        print(f"!! tests will be skipped: {problem}", file=sys.stderr)
+    if problems and os.environ.get("CI") == "true":
+        sys.exit("CI may not skip tests")
+
+
+def _debian(command: str, *more: str) -> str | None:
+    if shutil.which(command):
+        return None
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        return f"{command} is not installed"
+    subprocess.run(["apt-get", "update", "-qq"], check=False)
+    done = subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", command, *more], check=False)
+    return None if done.returncode == 0 else f"apt-get could not install {command}"
+
+
+def _node_packages() -> str | None:
+    folder = ROOT / "tests" / "js"
+    stamp = folder / "node_modules" / ".package-lock.json"
+    if stamp.exists() and stamp.stat().st_mtime >= (folder / "package-lock.json").stat().st_mtime:
+        return None
+    if not shutil.which("npm"):
+        return "npm is not installed"
+    done = subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"], cwd=folder, check=False)
+    return None if done.returncode == 0 else "npm ci failed"
+
+
+def _old_sdk() -> str | None:
+    python = ROOT / ".venv-sdk1" / "bin" / "python"
+    if _has_old_sdk(python):
+        return None
+    subprocess.run([sys.executable, "-m", "venv", ROOT / ".venv-sdk1"], check=False)
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "virtualenv"], check=False)
+        subprocess.run([sys.executable, "-m", "virtualenv", "--quiet", ROOT / ".venv-sdk1"], check=False)
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", OLD_SDK], check=False)
+    return None if _has_old_sdk(python) else f"{OLD_SDK} could not be installed"
+
+
+def _has_old_sdk(python: Path) -> bool:
+    if not python.exists():
+        return False
+    probe = "import importlib.metadata as m; print('google-genai==' + m.version('google-genai'))"
+    done = subprocess.run([python, "-c", probe], capture_output=True, text=True, check=False)
+    return done.stdout.strip() == OLD_SDK
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""Resumption handles as clients see them: sealed, bound, expiring."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.net.handles import HandleSealer
+
+GOOGLES = "95e91930-b35b-482b-8880-17efc49ec2f2"
+MODEL = "models/gemini-3.8-live"
+
+
+class Clock:
+    """Wall time that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_handle_comes_back_for_its_tenant_policy_and_model_only() -> None:
+    """A stolen handle is useless to anybody else, and under any other policy or model."""
+    sealer = HandleSealer(b"secret", 60.0, Clock())
+    sealed = sealer.bound("acme", "guided").seal(GOOGLES, MODEL)
+
+    assert GOOGLES not in sealed
+    assert sealer.bound("acme", "guided").unseal(sealed, MODEL) == GOOGLES
+    assert sealer.bound("other", "guided").unseal(sealed, MODEL) is None
+    assert sealer.bound("acme", "open").unseal(sealed, MODEL) is None
+    assert sealer.bound("acme", "guided").unseal(sealed, "models/other") is None
+
+
+def test_owner_names_can_not_be_shifted_into_each_other() -> None:
+    """`a|bc` and `ab|c` are different owners."""
+    sealer = HandleSealer(b"secret", 60.0, Clock())
+    sealed = sealer.bound("a", "bc").seal(GOOGLES, MODEL)
+
+    assert sealer.bound("ab", "c").unseal(sealed, MODEL) is None
+
+
+def test_any_process_with_the_same_secret_can_open_it() -> None:
+    """Replicas share the secret, not memory."""
+    sealed = HandleSealer(b"secret", 60.0, Clock()).bound("a", "p").seal(GOOGLES, MODEL)
+
+    assert HandleSealer(b"secret", 60.0, Clock()).bound("a", "p").unseal(sealed, MODEL) == GOOGLES
+    assert HandleSealer(b"other!", 60.0, Clock()).bound("a", "p").unseal(sealed, MODEL) is None
+
+
+def test_a_handle_expires() -> None:
+    """After its lifetime it opens no more."""
+    clock = Clock()
+    bound = HandleSealer(b"secret", 60.0, clock).bound("a", "p")
+    sealed = bound.seal(GOOGLES, MODEL)
+    clock.now += 59
+    assert bound.unseal(sealed, MODEL) == GOOGLES
+    clock.now += 1
+
+    assert bound.unseal(sealed, MODEL) is None
+
+
+@given(st.text(max_size=100))
+def test_anything_else_opens_to_nothing(text: str) -> None:
+    """Guesses, garbage and other alphabets are no handles and raise nothing."""
+    assert HandleSealer(b"secret", 60.0, Clock()).bound("a", "p").unseal(text, MODEL) is None
+
+
+@pytest.mark.parametrize("position", [0, 5, 20, -1])
+def test_a_changed_handle_does_not_open(position: int) -> None:
+    """Every byte is authenticated."""
+    bound = HandleSealer(b"secret", 60.0, Clock()).bound("a", "p")
+    sealed = bytearray(bound.seal(GOOGLES, MODEL).encode())
+    sealed[position] = ord("A") if sealed[position] != ord("A") else ord("w")
+
+    assert bound.unseal(sealed.decode(), MODEL) is None

@@ -19,14 +19,14 @@ def _quantity(value: object, units: Mapping[str, float], example: str) -> float:
     return float(match[1]) * units[match[2]]
 
 
-def _shown_seconds(seconds: float) -> str:
+def shown_seconds(seconds: float) -> str:
     for unit, size in reversed(_UNITS_S.items()):
         if seconds >= size and (seconds / size).is_integer():
             return f"{seconds / size:.0f}{unit}"
     return f"{seconds:g}s"
 
 
-def _shown_bytes(size: int) -> str:
+def shown_bytes(size: int) -> str:
     for unit, factor in reversed(_UNITS_BYTES.items()):
         if size >= factor and size % factor == 0:
             return f"{size // factor}{unit}"
@@ -36,7 +36,7 @@ def _shown_bytes(size: int) -> str:
 Seconds = Annotated[
     float,
     BeforeValidator(lambda value: value if isinstance(value, float) else _quantity(value, _UNITS_S, "10s")),
-    PlainSerializer(_shown_seconds),
+    PlainSerializer(shown_seconds),
     WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)? ?(ms|s|m|h|d)$", "examples": ["10s", "5m"]}),
 ]
 """A duration: `"250ms"`, `"10s"`, `"5m"`, `"2h"`, `"1d"` in the file, seconds in the code."""
@@ -44,7 +44,7 @@ Seconds = Annotated[
 Bytes = Annotated[
     int,
     BeforeValidator(lambda value: value if isinstance(value, int) else int(_quantity(value, _UNITS_BYTES, "256KiB"))),
-    PlainSerializer(_shown_bytes),
+    PlainSerializer(shown_bytes),
     WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)? ?(B|KiB|MiB|GiB)$", "examples": ["256KiB"]}),
 ]
 """A size: `"512B"`, `"256KiB"`, `"16MiB"` in the file, bytes in the code."""

@@ -1,0 +1,178 @@
+"""Renders the pages of docs/ that repeat what the code says; `python docs/render.py` rewrites them, a test compares.
+
+Pages: config.md (from the sections of relay.yaml), close-codes.md (from CloseReason), and the state diagram inside
+life-of-a-session.md (from NEXT).
+"""
+
+import re
+import types
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from relay.config.sections import Config
+from relay.config.units import shown_bytes, shown_seconds
+from relay.core.closing import CloseReason
+from relay.core.session import NEXT, State
+
+DOCS = Path(__file__).parent
+HEAD = "<!-- Made by docs/render.py from the code; edit there. -->\n\n"
+
+CONFIG_HEAD = """# Configuration
+
+One YAML file, by convention `relay.yaml`, read by `relay serve --config FILE`. `relay check FILE` reports every mistake
+at once, each with its path, or prints the effective configuration with secrets masked; `relay check --json-schema`
+prints a JSON Schema for editors (`# yaml-language-server: $schema=relay.schema.json` in the first line).
+
+- **Secrets** never stand in the file: `"${NAME}"` takes an environment variable, `"${NAME:-text}"` has a default, and the
+  `*_file` keys name a file. A tenant's key may stand there as its hash, `"sha256:…"`, as `relay token` prints it.
+- **Durations** are a number and a unit: `250ms`, `10s`, `5m`, `2h`, `1d`. **Sizes** likewise: `512B`, `256KiB`, `16MiB`.
+- **Unknown keys are errors**, so a misspelt limit can't be silently off.
+- `--set a.b=c` on the command line replaces one key; an element of a list is named by its number (`tenants.0.id=x`).
+
+"""
+
+CLOSE_HEAD = """# Close codes
+
+Every way a session can end. The client gets the code, and the words, followed by a detail where there is one (which
+field, which rule); the whole reason has at most 123 bytes. Google's own words stay in the operator's log. *Blame* and
+*reason* are labels of `relay_sessions_total` and fields of the session's log line.
+
+Before the upgrade the relay answers with HTTP instead: 400 no valid handshake, 401 no valid credential or two
+different ones, 403 origin not listed, 404 no such path, 405 not GET, 426 no upgrade asked for, 429 the tenant has as
+many sessions as it may, 503 the relay is full or shutting down. 429 and 503 carry `Retry-After`.
+
+"""
+
+
+def config_page() -> str:
+    """docs/config.md."""
+    parts = [HEAD + CONFIG_HEAD, _section("relay.yaml", Config)]
+    for name, field in Config.model_fields.items():
+        for path, model in _models(name, field.annotation):
+            parts.append(_section(path, model))
+    return "\n".join(parts)
+
+
+def _section(path: str, model: type[BaseModel]) -> str:
+    lines = [
+        f"## {path}",
+        "",
+        (model.__doc__ or "").strip(),
+        "",
+        "| key | type | default | meaning |",
+        "|---|---|---|---|",
+    ]
+    for name, field in model.model_fields.items():
+        lines.append(f"| `{name}` | {_type(field)} | {_default(field)} | {field.description} |")
+    return "\n".join(lines) + "\n"
+
+
+def _models(path: str, annotation: Any) -> list[tuple[str, type[BaseModel]]]:
+    """The section classes inside a type, each with the path it stands at."""
+    origin = get_origin(annotation)
+    if origin is list:
+        return _models(f"{path}[]", get_args(annotation)[0])
+    if origin is dict:
+        return _models(f"{path}.NAME", get_args(annotation)[1])
+    if origin in {Union, types.UnionType}:
+        return [found for option in get_args(annotation) for found in _models(path, option)]
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        inner = [
+            found
+            for name, field in annotation.model_fields.items()
+            for found in _models(f"{path}.{name}", field.annotation)
+        ]
+        return [(path, annotation), *inner]
+    return []
+
+
+def _type(field: FieldInfo) -> str:
+    shown = _type_name(field.annotation)
+    for extra in field.metadata:
+        schema = getattr(extra, "json_schema", None)
+        if schema and "ms|s" in schema.get("pattern", ""):
+            return "duration"
+        if schema and "KiB" in schema.get("pattern", ""):
+            return "size"
+    return shown
+
+
+def _type_name(annotation: Any) -> str:
+    origin = get_origin(annotation)
+    if origin is list:
+        return f"list of {_type_name(get_args(annotation)[0])}"
+    if origin is dict:
+        return "mapping"
+    if origin in {Union, types.UnionType}:
+        return " or ".join(_type_name(option) for option in get_args(annotation) if option is not type(None))
+    if origin is not None and not isinstance(annotation, type):
+        options = get_args(annotation)
+        if hasattr(annotation, "__metadata__"):
+            return _annotated(annotation)
+        return ", ".join(f"`{option}`" for option in options)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "section"
+    return {str: "text", int: "number", float: "number", bool: "true or false", Path: "path", SecretStr: "secret"}[
+        annotation
+    ]
+
+
+def _annotated(annotation: Any) -> str:
+    for extra in annotation.__metadata__:
+        schema = getattr(extra, "json_schema", None)
+        if schema and "ms|s" in schema.get("pattern", ""):
+            return "duration"
+    return _type_name(get_args(annotation)[0])
+
+
+def _default(field: FieldInfo) -> str:
+    if field.default is PydanticUndefined:
+        return "required"
+    if field.default is None:
+        return "–"
+    if isinstance(field.default, BaseModel):
+        return "its defaults"
+    if _type(field) in {"duration", "size"}:
+        shown = shown_seconds(field.default) if _type(field) == "duration" else shown_bytes(field.default)
+        return f"`{shown}`"
+    return f"`{yaml.safe_dump(field.default, default_flow_style=True).removesuffix('...' + chr(10)).strip()}`"
+
+
+def close_page() -> str:
+    """docs/close-codes.md."""
+    lines = [HEAD + CLOSE_HEAD + "| reason | code | blame | try again | words |", "|---|---|---|---|---|"]
+    for reason in CloseReason:
+        again = "yes" if reason.retryable else "no"
+        lines.append(f"| `{reason.label}` | {reason.code} | {reason.blame} | {again} | {reason.text} |")
+    return "\n".join(lines) + "\n"
+
+
+def state_diagram() -> str:
+    """The state machine as a Mermaid diagram."""
+    lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {State.AWAITING_SETUP.value}"]
+    lines += [
+        f"    {state.value} --> {following.value}" for state in State for following in State if following in NEXT[state]
+    ]
+    return "\n".join([*lines, f"    {State.CLOSED.value} --> [*]", "```"])
+
+
+def with_diagram(page: str) -> str:
+    """A page with its state diagram brought up to date."""
+    return re.sub(r"```mermaid\nstateDiagram-v2.*?```", state_diagram(), page, flags=re.DOTALL)
+
+
+def main() -> None:
+    """Rewrite the pages."""
+    (DOCS / "config.md").write_text(config_page())
+    (DOCS / "close-codes.md").write_text(close_page())
+    life = DOCS / "life-of-a-session.md"
+    life.write_text(with_diagram(life.read_text()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""The pages in docs/ say what the code does."""
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+from prometheus_client import CollectorRegistry
+
+from relay.metrics import Metrics
+
+DOCS = Path(__file__).parent.parent / "docs"
+REMEDY = "run `python docs/render.py`"
+
+
+def _render() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("render", DOCS / "render.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_key_of_the_configuration_is_documented() -> None:
+    """docs/config.md is what the sections of relay.yaml say."""
+    assert _render().config_page() == (DOCS / "config.md").read_text(), REMEDY
+
+
+def test_every_close_code_is_documented() -> None:
+    """docs/close-codes.md is the table in the code."""
+    assert _render().close_page() == (DOCS / "close-codes.md").read_text(), REMEDY
+
+
+def test_the_state_diagram_is_the_machine() -> None:
+    """The diagram in life-of-a-session.md shows every move and no other."""
+    page = (DOCS / "life-of-a-session.md").read_text()
+
+    assert _render().with_diagram(page) == page, REMEDY
+    assert _render().state_diagram() in page
+
+
+def test_every_metric_is_documented_with_its_labels() -> None:
+    """docs/metrics.md lists the instruments that exist, no more and no fewer."""
+    metrics = Metrics(CollectorRegistry())
+    exist = {
+        (f"{instrument._name}{'_total' if instrument._type == 'counter' else ''}", ", ".join(instrument._labelnames))
+        for instrument in vars(metrics).values()
+        if hasattr(instrument, "_labelnames")
+    } | {("relay_build_info", "version")}
+    rows = re.findall(r"^\| `(relay_\w+)` \| \w+ \| ([^|]*) \|", (DOCS / "metrics.md").read_text(), re.MULTILINE)
+
+    assert set(rows) == exist
+
+
+def test_every_link_between_pages_leads_somewhere() -> None:
+    """Relative links in README and docs name files that exist."""
+    for page in [*DOCS.rglob("*.md"), DOCS.parent / "README.md"]:
+        for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"

@@ -1,0 +1,161 @@
+"""No secret in any sink: a real relay process at DEBUG, in front of a simulator that echoes what it was sent.
+
+Sinks: every byte the relay writes to standard output and error, every HTTP body and header, every frame and close
+reason a client gets, the metrics. Secrets: Google's key, the tenant's key, the prompt the operator enforces, and the
+handles Google gives out.
+"""
+
+import asyncio
+import base64
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+import pytest
+
+from relay.sim import Simulator
+from relay.sim.profile import preset
+
+GOOGLE_KEY = "GKcanary-7f3a9c+upstream/key=5521"
+TENANT_KEY = "relay_TKcanary-91be7d-downstream-key-0042"
+HANDLE_SECRET = "HScanary-55aa-handle-secret-3141592"
+PROMPT = "PRcanary: the assistant's confidential instructions 2718"
+WAIT_S = 20.0
+
+CONFIG = """
+listen: {port: 0}
+admin: {port: 0}
+log: {level: debug, format: json}
+upstream: {base_url: "${SIM}", api_key: "${GOOGLE_KEY}", setup_deadline: 1s}
+handles: {secret: "${HANDLE_SECRET}"}
+policies:
+  p:
+    model: {default: models/gemini-3.8-live, allow: ["*"]}
+    enforce: {systemInstruction: {parts: [{text: "${PROMPT}"}]}}
+    allow: ["*"]
+tenants: [{id: acme, keys: ["${TENANT_KEY}"], policy: p}]
+"""
+
+KNOBS: dict[str, dict[str, Any]] = {
+    "a conversation": {},
+    "a refused key": {"refused_keys": (GOOGLE_KEY,)},
+    "an upgrade refused with 403": {"upgrade": "403"},
+    "an upgrade refused with 500": {"upgrade": "500"},
+    "a redirect": {"upgrade": "redirect"},
+    "a wrong accept key": {"upgrade": "bad-accept"},
+    "no answer": {"setup_answer": "never"},
+}
+
+
+def _forms(secret: str) -> set[str]:
+    """A secret as it is, encoded, and by its beginning."""
+    raw = secret.encode()
+    whole = {secret, quote(secret, safe=""), raw.hex(), base64.b64encode(raw).decode(), json.dumps(secret)[1:-1]}
+    return {form for encoded in whole for form in (encoded, encoded[:12])}
+
+
+async def _converse(http: aiohttp.ClientSession, url: str, messages: list[str]) -> list[str]:
+    """Send messages, and everything that came back until the turn or the session was over."""
+    sink: list[str] = []
+    async with http.ws_connect(url, headers={"x-goog-api-key": TENANT_KEY}) as socket:
+        for message in messages:
+            await socket.send_str(message)
+        async with asyncio.timeout(WAIT_S):
+            async for message in socket:
+                text = message.data if isinstance(message.data, str) else message.data.decode()
+                sink.append(text)
+                if '"sessionResumptionUpdate": {\n    "newHandle"' in text:
+                    break
+        sink.append(f"{socket.close_code} {socket._response.headers}")
+    return sink
+
+
+async def _refusals(http: aiohttp.ClientSession, base: str) -> list[str]:
+    sink = []
+    for path, headers in (
+        ("/v1/live", {"x-goog-api-key": TENANT_KEY + "x"}),
+        (f"/v1/live?key={quote(TENANT_KEY)}x", {}),
+        (f"/nowhere?key={quote(TENANT_KEY)}", {}),
+        (f"/v1/live?key={quote(TENANT_KEY)}", {"Origin": f"https://{TENANT_KEY}"}),
+        (f"/v1/live?key={quote(TENANT_KEY)}", {"Sec-WebSocket-Key": TENANT_KEY, "Connection": "Upgrade"}),
+    ):
+        async with http.get(base + path, headers={**headers, "Upgrade": "websocket"}) as response:
+            sink.append(f"{response.headers} {await response.text()}")
+    return sink
+
+
+BAD_MESSAGES = [
+    [f'{{"setup":{{"nope":"{TENANT_KEY}"}}}}'],
+    [f'{{"setup":{{"model":"{TENANT_KEY}","tools":1}}}}'],
+    [f'{{"setup":{{"sessionResumption":{{"handle":"{HANDLE_SECRET}"}}}}}}'],
+    ['{"setup":{"model":"models/unheard-of"}}'],
+    ['{"setup":{}}', f'{{"clientContent":{{"turns":[{{"role":"{TENANT_KEY}"}}]}}}}'],
+]
+GOOD = [
+    '{"setup":{"sessionResumption":{},"outputAudioTranscription":{}}}',
+    '{"clientContent":{"turns":[{"role":"user","parts":[{"text":"hello"}]}],"turnComplete":true}}',
+]
+
+
+@pytest.mark.parametrize("knobs", KNOBS.values(), ids=KNOBS.keys())
+async def test_no_secret_reaches_any_sink(tmp_path: Path, knobs: dict[str, Any]) -> None:
+    """Whatever Google answers, and though it echoes request headers in errors, every sink is clean."""
+    simulator = Simulator(preset("instant", echo_credentials=True, **knobs))
+    await simulator.start()
+    file = tmp_path / "relay.yaml"
+    file.write_text(CONFIG)
+    environment = os.environ | {
+        "SIM": simulator.url,
+        "GOOGLE_KEY": GOOGLE_KEY,
+        "TENANT_KEY": TENANT_KEY,
+        "HANDLE_SECRET": HANDLE_SECRET,
+        "PROMPT": PROMPT,
+        "PYTHONASYNCIODEBUG": "1",
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "relay",
+        "serve",
+        "--config",
+        str(file),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=environment,
+    )
+    sink: list[str] = []
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(WAIT_S):
+            ready = json.loads(await process.stdout.readline())
+        async with aiohttp.ClientSession() as http:
+            live = ready["listen"].replace("http", "ws") + "/v1/live"
+            for messages in [GOOD, *BAD_MESSAGES]:
+                sink += await _converse(http, live, messages)
+            sink += await _refusals(http, ready["listen"])
+            async with http.get(ready["admin"] + "/metrics") as metrics:
+                sink.append(await metrics.text())
+        process.terminate()
+        async with asyncio.timeout(WAIT_S):
+            output, _ = await process.communicate()
+        sink += output.decode().splitlines()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        await simulator.stop()
+    _assert_clean(sink, simulator)
+
+
+def _assert_clean(sink: list[str], simulator: Simulator) -> None:
+    handles = [handle for session in simulator.archive for handle in session.handles]
+    everything = "\n".join(sink)
+    assert '"event": "session"' in everything, "the log was seen"
+    for secret in (GOOGLE_KEY, TENANT_KEY, HANDLE_SECRET, PROMPT, *handles):
+        for form in _forms(secret):
+            assert form not in everything, next(line for line in sink if form in line)[:300]

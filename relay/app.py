@@ -21,7 +21,7 @@ from prometheus_client import CollectorRegistry
 
 from relay import log
 from relay import web as pages
-from relay.config import Config, PolicyRule, secret_of
+from relay.config import Config, ConfigError, PolicyRule, secret_of
 from relay.config.sections import Listen, ModelRule, full_model
 from relay.core import policy as core
 from relay.core.session import Limits
@@ -40,6 +40,8 @@ DEMO_VOICES = ("Kore", "Puck", "Charon", "Fenrir", "Aoede", "Leda", "Orus", "Zep
 SLOW_HANDSHAKE_S = 10.0
 """A handshake that drips is cut after this; aiohttp's AppRunner alone would keep it for an hour."""
 
+_log = structlog.get_logger()
+
 Announce = Callable[[str], None]
 
 
@@ -49,9 +51,14 @@ class Relay:
     def __init__(self, config: Config, *, demo_upstream: str = "gemini") -> None:
         """`demo_upstream` is what the demo page calls the other end: `gemini` or `simulator`."""
         self._config = config
-        self.registry = Registry(min(config.listen.max_sessions, _socket_budget()))
+        room = min(config.listen.max_sessions, _socket_budget())
+        if room < config.listen.max_sessions:
+            _log.warning("the limit on open files admits fewer sessions", sessions=room)
+        self.registry = Registry(room)
         """The live sessions."""
         self._metrics = Metrics(CollectorRegistry())
+        for tenant in config.tenants:
+            self._metrics.declare(tenant.id)
         target = _target(config)
         self._upstream = Upstream(target)
         keys, known = _tenant_keys(config)
@@ -115,15 +122,15 @@ class Relay:
 
     async def run(self, announce: Announce) -> None:
         """Serve until SIGTERM or SIGINT, then drain; a second signal ends the process at once."""
-        addresses = await self.start()
         stopped = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, _on_signal, stopped, number)
+        addresses = await self.start()
         announce(json.dumps({"event": "ready", **addresses}))
         await stopped.wait()
         left = await self.stop()
-        structlog.get_logger().info("stopped", sessions_cut=left)
+        _log.info("stopped", sessions_cut=left)
 
     async def _bind(self, application: web.Application, host: str, port: int, tls: ssl.SSLContext | None) -> int:
         runner = web.AppRunner(
@@ -193,7 +200,10 @@ def _tenant_keys(config: Config) -> tuple[TenantKeys, list[str]]:
         given = [*tenant.keys, *(secret_of(None, file) for file in tenant.key_files)]
         for secret in given:
             assert secret is not None, "secret_of(None, file) returns the file's"
-            keys.add(tenant.id, secret.get_secret_value())
+            try:
+                keys.add(tenant.id, secret.get_secret_value())
+            except ValueError:
+                raise ConfigError([f'tenants: a key of "{tenant.id}" begins with sha256: but is no hash']) from None
             known.append(secret.get_secret_value())
     return keys, known
 

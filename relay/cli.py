@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import secrets
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from importlib import resources
@@ -27,6 +28,8 @@ EXIT_UNAVAILABLE = 69  # sysexits.h: EX_UNAVAILABLE
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the process's exit code."""
+    # As the first process of a container we would not be ended by SIGTERM before the relay's own handler is there.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     options = _parser().parse_args(arguments)
     run: Callable[[argparse.Namespace], int] = options.run
     try:

@@ -6,12 +6,13 @@ sessions count in plain integers, and `Flow` hands over what was added since it 
 
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from relay import __version__
+from relay.core.closing import CloseReason
 from relay.core.meter import Meter
 
 _SETUP_BUCKETS_S = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0)
@@ -66,9 +67,17 @@ class Metrics:
         )
         build = Gauge("relay_build_info", "Always 1; the version is a label.", ["version"], registry=registry)
         build.labels(__version__).set(1)
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
+
+    def declare(self, tenant: str) -> None:
+        """Begin a tenant's series at zero: a rate can't see a counter that starts at one."""
+        self.sessions_active.labels(tenant)
+        Flow(self, tenant, Meter())
+        for reason in CloseReason:
+            self.sessions.labels(tenant, reason.label, reason.blame.value)
 
 
 @dataclass(slots=True)

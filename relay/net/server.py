@@ -1,7 +1,7 @@
 """The public listener: a handshake becomes a session, or an HTTP answer that says why not.
 
-Everything is checked before the upgrade, in this order: path, method, capacity, credential, origin, the tenant's
-quota. A path is taken from the request line as it came, never from a rebuilt URL; only runs of slashes are folded.
+Everything is checked before the upgrade, in this order: path, method, credential, origin, room, the tenant's own
+limit. A path is taken from the request line as it came, never from a rebuilt URL; only runs of slashes are folded.
 """
 
 import asyncio
@@ -173,12 +173,13 @@ class Server:
             raise _RefusedError(405, "method", "a WebSocket begins with GET")
         if request.headers.get(hdrs.UPGRADE, "").lower() != "websocket":
             raise _RefusedError(426, "no_upgrade", "this endpoint speaks WebSocket")
-        if parts.registry.draining or parts.registry.full:
-            raise _RefusedError(503, "capacity", "the relay has no room for another session, try again later")
         protocols = [offer.strip() for offer in request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL, "").split(",")]
         identity = await self._authenticate(request, protocols)
         admitted = parts.tenants[identity.tenant]
         _check_origin(request.headers.get(hdrs.ORIGIN), admitted.origins)
+        # From here to `admitted` nothing is awaited, so no other handshake can take the place in between.
+        if parts.registry.draining or parts.registry.full:
+            raise _RefusedError(503, "capacity", "the relay has no room for another session, try again later")
         limit = admitted.concurrent_sessions
         if limit is not None and parts.registry.of_tenant(identity.tenant) >= limit:
             raise _RefusedError(429, "concurrent_sessions", "this tenant has as many sessions as it may")

@@ -63,8 +63,8 @@ async def _converse(http: aiohttp.ClientSession, url: str, messages: list[str]) 
     """Send messages, and everything that came back until the turn or the session was over."""
     sink: list[str] = []
     async with http.ws_connect(url, headers={"x-goog-api-key": TENANT_KEY}) as socket:
-        for message in messages:
-            await socket.send_str(message)
+        for text in messages:
+            await socket.send_str(text)
         async with asyncio.timeout(WAIT_S):
             async for message in socket:
                 text = message.data if isinstance(message.data, str) else message.data.decode()

@@ -64,7 +64,9 @@ class Running:
     async def connect(self, path: str = PATH, **options: Any) -> aiohttp.ClientWebSocketResponse:
         options.setdefault("headers", {"x-goog-api-key": TENANT_KEY})
         async with asyncio.timeout(WAIT_S):
-            return await self.http.ws_connect(self.addresses["listen"] + path, max_msg_size=0, **options)
+            url = self.addresses["listen"] + path
+            socket: aiohttp.ClientWebSocketResponse = await self.http.ws_connect(url, max_msg_size=0, **options)
+            return socket
 
     async def conversation(self, setup: dict[str, Any] | None = None) -> aiohttp.ClientWebSocketResponse:
         """A client whose setup was answered."""

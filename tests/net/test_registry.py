@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from relay.net.registry import Live, Registry
-from tests.net.conftest import WAIT_S, Start, end_of
+from tests.net.conftest import TENANT_KEY, WAIT_S, Start, end_of
 
 
 async def test_a_place_is_free_again_whatever_happened() -> None:
@@ -34,7 +34,8 @@ async def test_drain_refuses_new_sessions_and_ends_the_live_ones(start: Start) -
     ends = [await end_of(client) for client in clients]
     left = await draining
     url = running.addresses["listen"] + "/v1/live"
-    async with running.http.get(url, headers={"Upgrade": "websocket"}) as refused:
+    credential = {"x-goog-api-key": TENANT_KEY}
+    async with running.http.get(url, headers={**credential, "Upgrade": "websocket"}) as refused:
         assert refused.status == 503
     async with running.http.get(running.addresses["admin"] + "/readyz") as ready:
         assert ready.status == 503

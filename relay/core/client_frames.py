@@ -6,8 +6,9 @@ to the one canonical spelling and serialised anew; the client's bytes are never 
 `relay.core.server_frames`. Nothing here knows a policy or a session.
 """
 
-import binascii
 import json
+import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -76,6 +77,9 @@ class ClientFrame:
         return orjson.dumps({self.kind: self.body})
 
 
+_NOT_ONE_MESSAGE = Refusal(Rule.NOT_ONE_MESSAGE, "", f"send one JSON object with exactly one of {', '.join(KINDS)}")
+
+
 class _Refused(Exception):  # noqa: N818 - not an error of ours: the way out of the recursion below
     def __init__(self, rule: Rule, path: str, words: str) -> None:
         self.refusal = Refusal(rule, path, words)
@@ -92,14 +96,14 @@ def client_frame(payload: bytes, *, pass_unknown: bool = False) -> ClientFrame |
     except orjson.JSONDecodeError as error:
         # The exception's text quotes nothing of the payload, but only the position is ours to give.
         return Refusal(Rule.NOT_JSON, "", f"not valid JSON (line {error.lineno}, column {error.colno})")
-    if type(tree) is not dict or len(tree) != 1:
-        return Refusal(Rule.NOT_ONE_MESSAGE, "", f"send one JSON object with exactly one of {', '.join(KINDS)}")
+    if type(tree) is not dict:
+        return _NOT_ONE_MESSAGE
     reader = _Reader(pass_unknown)
     try:
         message = reader.message(schema.SPELLINGS["ClientMessage"], tree, "", 0)
         _refuse_duplicates(payload, reader)
-        if not message:
-            return Refusal(Rule.NOT_ONE_MESSAGE, "", f"send exactly one of {', '.join(KINDS)}, not null")
+        if len(message) != 1:
+            return _NOT_ONE_MESSAGE
         kind, body = message.popitem()
         if kind == "realtimeInput" and "mediaChunks" in body:
             _settle_media_chunks(body)
@@ -112,6 +116,10 @@ def canonical(message: str, value: object, path: str) -> dict[str, Any] | Refusa
     """Rewrite one `message` of `schema.MESSAGES` canonically: the operator's own setups go through the same door."""
     if type(value) is not dict:
         return Refusal(Rule.WRONG_TYPE, path, "must be an object")
+    try:
+        orjson.dumps(value)  # YAML can say what JSON can't: keys that are no strings, dates, integers of any size
+    except TypeError:
+        return Refusal(Rule.WRONG_TYPE, path, "holds something that JSON can't express")
     try:
         return _Reader(pass_unknown=False).message(schema.SPELLINGS[message], value, path, 0)
     except _Refused as refused:
@@ -157,8 +165,6 @@ class _Reader:
         name = _printable(key)
         if not self._pass_unknown or not path:
             raise _Refused(Rule.UNKNOWN_FIELD, _join(path, name), "is not a field of the Live API")
-        if key in canonical:
-            raise _Refused(Rule.TWO_SPELLINGS, _join(path, name), "is given twice")
         self.colons += key.count(":")
         canonical[key] = self._free(item, _join(path, name), depth + 1)
 
@@ -188,8 +194,12 @@ class _Reader:
             raise _Refused(Rule.WRONG_TYPE, path, "must be an object")
         if kind is Kind.STRUCT or kind is Kind.VALUE:
             return self._free(item, path, depth + 1)
+        if kind is Kind.BYTES:  # before the colons are counted, because base64 has none
+            return _bytes(item, path)
         if type(item) is str:
             self.colons += item.count(":")
+            if kind is Kind.STRING:
+                return item
         if kind is Kind.ENUM:
             return _enum(field.enum, item, path)
         return _SCALARS[kind](item, path)
@@ -230,17 +240,17 @@ def _refuse_duplicates(payload: bytes, reader: _Reader) -> None:
     """
     if b"\\" not in payload and payload.count(b":") == reader.colons:
         return
-    json.loads(payload, object_pairs_hook=_unique, parse_int=float)
+    try:
+        json.loads(payload, object_pairs_hook=_unique, parse_int=float)
+    except RecursionError:  # a member that orjson dropped; what the reader saw is not deep
+        raise _Refused(Rule.TOO_DEEP, "", f"nests deeper than {MAX_DEPTH} levels") from None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        seen: set[str] = set()
-        for key, _ in pairs:
-            if key in seen:
-                raise _Refused(Rule.DUPLICATE_KEY, _printable(key), "is given twice in one object")
-            seen.add(key)
+        key, _ = Counter(key for key, _ in pairs).most_common(1)[0]
+        raise _Refused(Rule.DUPLICATE_KEY, _printable(key), "is given twice in one object")
     return members
 
 
@@ -252,7 +262,7 @@ def _settle_media_chunks(body: dict[str, Any]) -> None:
         return
     if len(chunks) > 1:
         raise _Refused(Rule.TOO_LARGE, path, "may hold one chunk: Gemini reads only the first")
-    name = "audio" if str(chunks[0].get("mimeType", "")).startswith("audio/") else "video"
+    name = "audio" if chunks[0].get("mimeType", "").lower().startswith("audio/") else "video"
     if name in body:
         raise _Refused(Rule.TWO_SPELLINGS, path, f"may not stand beside realtimeInput.{name}")
     body[name] = chunks[0]
@@ -270,7 +280,11 @@ def _printable(key: str) -> str:
 
 # Scalars ------------------------------------------------------------------------------------------------------------
 
+_PADDINGS = (b"", b"=", b"==")
+_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
+_RFC_3339 = re.compile(r"[0-9]{4}(?:-[0-9]{2}){2}T[0-9]{2}(?::[0-9]{2}){2}(?:\.[0-9]{1,9})?(?:Z|[-+][0-9]{2}:[0-9]{2})")
+_NUMERAL = re.compile(r"-?[0-9]{1,32}(?:\.[0-9]{1,32})?(?:[eE][-+]?[0-9]{1,3})?")
 
 
 def _enum(name: str, item: Any, path: str) -> str:
@@ -319,13 +333,10 @@ def _number(item: Any) -> int | float | None:
     """A JSON number, or one in a string, as proto3 JSON allows; None for anything else or anything not finite."""
     if type(item) is int:
         return item
-    if type(item) is str and 0 < len(item) <= 32 and item.isascii() and not item.isspace():
-        try:
-            item = int(item) if item.lstrip("-").isdigit() else float(item)
-        except ValueError:
-            return None
-        if type(item) is int:
-            return item
+    if type(item) is str and _NUMERAL.fullmatch(item):
+        if item.lstrip("-").isdigit():
+            return int(item)
+        item = float(item)
     if type(item) is float and isfinite(item):
         return item
     return None
@@ -335,22 +346,31 @@ def _bytes(item: Any, path: str) -> str:
     """Base64 in the standard alphabet with padding, whichever of the accepted forms it came in."""
     if type(item) is not str:
         raise _Refused(Rule.WRONG_TYPE, path, "must be base64")
-    try:
-        binascii.a2b_base64(item, strict_mode=True)
+    text = item.encode()
+    if _is_base64(text):
         return item
-    except ValueError:  # binascii.Error is one; a character outside ASCII is another
-        pass
-    try:
-        text = b"".join(item.encode("ascii").split()).translate(_URL_SAFE).rstrip(b"=")
-        decoded = binascii.a2b_base64(text + b"=" * (-len(text) % 4), strict_mode=True)
-    except ValueError:
-        raise _Refused(Rule.WRONG_TYPE, path, "must be base64") from None
-    return binascii.b2a_base64(decoded, newline=False).decode()
+    text = b"".join(text.split()).translate(_URL_SAFE).rstrip(b"=")
+    text += b"=" * (-len(text) % 4)
+    if not _is_base64(text):
+        raise _Refused(Rule.WRONG_TYPE, path, "must be base64")
+    return text.decode()
+
+
+def _is_base64(text: bytes) -> bool:
+    """Whether this is the standard form: what the alphabet leaves is the padding (four times faster than decoding)."""
+    padding = text.translate(None, _BASE64)
+    return len(text) % 4 == 0 and padding in _PADDINGS and text.endswith(padding)
 
 
 def _duration(item: Any, path: str) -> str:
     if type(item) is not str or duration_s(item) is None:
         raise _Refused(Rule.WRONG_TYPE, path, 'must be a duration such as "1.5s"')
+    return item
+
+
+def _timestamp(item: Any, path: str) -> str:
+    if type(item) is not str or not _RFC_3339.fullmatch(item):
+        raise _Refused(Rule.WRONG_TYPE, path, 'must be a time such as "2026-11-22T09:30:00Z"')
     return item
 
 
@@ -362,5 +382,5 @@ _SCALARS: dict[Kind, Callable[[Any, str], Any]] = {
     Kind.FLOAT: _float,
     Kind.BYTES: _bytes,
     Kind.DURATION: _duration,
-    Kind.TIMESTAMP: _string,
+    Kind.TIMESTAMP: _timestamp,
 }

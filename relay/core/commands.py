@@ -13,9 +13,9 @@ class OpenUpstream:
     leg: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Send:
-    """Write one message on a leg, as a text or a binary frame."""
+    """Write one message on a leg, as a text or a binary frame. Not frozen, as `events.Received` is not."""
 
     leg: int
     payload: bytes

@@ -23,9 +23,12 @@ class Timer(Enum):
     """The session's permitted length is over."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Received:
-    """A leg delivered one whole message: its payload bytes and whether its opcode was text."""
+    """A leg delivered one whole message: its payload bytes and whether its opcode was text.
+
+    Not frozen, like `commands.Send`: there is one for every message, and a frozen one takes twice as long to make.
+    """
 
     leg: int
     payload: bytes

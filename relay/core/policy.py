@@ -138,6 +138,8 @@ class Policy:
         self._models = models
         self._rules = setup
         self._allow = _tree((*ALWAYS_ALLOWED, *setup.allow, *(("historyConfig",) if messages.history else ())))
+        # "*" does not reach it, as it does not reach `transparent`: seeding speaks with the model's voice.
+        self._allow.setdefault("historyConfig", {})
         self._deny = _tree(setup.deny)
         self._realtime = frozenset(_AUDIO if messages.audio else ()) | {
             name for name, allowed in (("video", messages.video), ("text", messages.text)) if allowed
@@ -170,12 +172,12 @@ class Policy:
         for name, value in body.items():
             here = f"{path}.{name}"
             allowed = True if allow is True else allow.get(name, allow.get(ANYTHING))
-            denied = deny.get(name)
+            denied = deny.get(ANYTHING) or deny.get(name)
             must = enforced.get(name) if type(enforced) is dict else None
-            if must is not None and value == must:
+            if value == must or (value == [] and allowed is None):  # as enforced, or an SDK's way to say nothing
                 continue
             nested = type(value) is dict and type(must) is dict  # a part of it may be as enforced
-            if denied is True or (allowed is None and not nested and value != []):
+            if denied is True or (allowed is None and not nested):
                 violations.append(Refusal(Rule.SETUP_FIELD, here, "may not be set by the client"))
             elif allowed is True and not denied:
                 kept[name] = value
@@ -183,9 +185,11 @@ class Policy:
                 inner = self._prune(value, (allowed or {}, denied or {}, must), here, violations)
                 if inner or not value:
                     kept[name] = inner
-            elif type(value) is list:
+            else:  # a list, because what has paths below it is a message or a list of them
                 pruned = [self._prune(element, (allowed, denied or {}, None), here, violations) for element in value]
-                kept[name] = [element for element in pruned if element]
+                elements = [element for element in pruned if element]
+                if elements or not value:  # as if it had not been sent: an empty list would clear the defaults
+                    kept[name] = elements
         return kept
 
     def check(self, frame: ClientFrame, conversation: Conversation) -> list[Refusal]:
@@ -214,8 +218,7 @@ class Policy:
                 # The role is the client's own word, but it is quoted only where it is one of the known ones.
                 words = f'may not be "{role}"' if role in {"model", "system"} else "is not allowed"
                 violations.append(Refusal(Rule.ROLE, "clientContent.turns.role", words))
-            else:
-                self._check_parts(turn, "clientContent.turns", violations)
+            elif self._check_parts(turn, "clientContent.turns", violations):
                 turns.append(turn)
         if violations:
             body["turns"] = turns
@@ -225,16 +228,17 @@ class Policy:
             conversation.seeding = False
         return violations
 
-    def _check_parts(self, holder: dict[str, Any], path: str, violations: list[Refusal]) -> None:
-        allowed = self.messages.parts
-        if ANYTHING in allowed:
-            return
-        for part in holder.get("parts", ()):
-            forbidden = part.keys() - allowed
-            if forbidden:
-                violations.extend(_drop(part, forbidden, f"{path}.parts"))
-        if violations:
-            holder["parts"] = [part for part in holder.get("parts", ()) if part]
+    def _check_parts(self, holder: dict[str, Any], path: str, violations: list[Refusal]) -> bool:
+        """Take what is forbidden out of the parts of a turn or an answer; False when that was all there was."""
+        parts = holder.get("parts")
+        if not parts or ANYTHING in self.messages.parts:
+            return True
+        found = len(violations)
+        for part in parts:
+            violations.extend(_drop(part, part.keys() - self.messages.parts, f"{path}.parts"))
+        if len(violations) > found:
+            holder["parts"] = [part for part in parts if part]
+        return bool(holder["parts"])
 
     def _check_tool_response(self, body: dict[str, Any], conversation: Conversation) -> list[Refusal]:
         if not self.messages.tool_response:
@@ -242,17 +246,15 @@ class Policy:
         path = "toolResponse.functionResponses"
         violations: list[Refusal] = []
         answers = []
-        settled = []
         for answer in body.get("functionResponses", ()):
             call_id = answer.get("id", "")
             if call_id in conversation.open_calls:
                 self._check_parts(answer, path, violations)
                 answers.append(answer)
-                if not answer.get("willContinue"):
-                    settled.append(call_id)
+                if call_id and not answer.get("willContinue"):  # calls without an id can't be told apart
+                    conversation.settled((call_id,))
             elif call_id not in conversation.past_calls:  # a late answer to a cancelled call is nobody's fault
                 violations.append(Refusal(Rule.TOOL_RESPONSE, f"{path}.id", "answers no call that was made"))
-        conversation.settled(settled)
         body["functionResponses"] = answers
         if not answers:
             body.clear()

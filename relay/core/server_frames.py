@@ -73,8 +73,9 @@ class ServerFrame:
 
 def server_frame(payload: bytes) -> ServerFrame | None:
     """Read one server message; None when it is no JSON object."""
+    rest, skipped_characters = _without_body(payload)
     try:
-        tree = orjson.loads(payload)
+        tree = orjson.loads(rest)
     except orjson.JSONDecodeError:
         return None
     if type(tree) is not dict:
@@ -84,16 +85,40 @@ def server_frame(payload: bytes) -> ServerFrame | None:
         reader = _READERS.get(name)
         if reader is not None and type(body) is dict:
             reader(frame, body)
+    if frame.audio_bytes:
+        frame.audio_bytes += skipped_characters * 3 // 4
     return frame
 
 
+_DATA = b'"data": "'
+_WORTH_SKIPPING_BYTES = 1024
+
+
+def _without_body(payload: bytes) -> tuple[bytes, int]:
+    """The message without the base64 of its one blob, and how many characters that left out.
+
+    In a frame of audio 98 % is one string without an escape: where it ends is known without parsing it. Its last four
+    characters stay, so that the padding can be seen.
+    """
+    if len(payload) < _WORTH_SKIPPING_BYTES:
+        return payload, 0
+    begin = payload.find(_DATA) + len(_DATA)
+    end = payload.find(b'"', begin) - 4
+    if begin < len(_DATA) or end - begin < _WORTH_SKIPPING_BYTES:
+        return payload, 0
+    body, rest = payload[begin:end], payload[:begin] + payload[end:]
+    if b"\\" in body or not body.isascii() or rest.count(_DATA) != 1:
+        return payload, 0
+    return rest, len(body)
+
+
 def with_resumption(payload: bytes, update: dict[str, Any] | None) -> bytes | None:
-    """The same message with another `sessionResumptionUpdate`, or without one; None when nothing is left of it."""
+    """The same message with another `sessionResumptionUpdate`, or without one; None when no SDK could read the rest."""
     tree = orjson.loads(payload)
     tree.pop("sessionResumptionUpdate", None)
     if update is not None:
         tree["sessionResumptionUpdate"] = update
-    if not tree:
+    if KNOWN.isdisjoint(tree):
         return None
     return orjson.dumps(tree, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 

@@ -127,11 +127,11 @@ class Session:
         if self.state is State.CLOSED:
             return []
         match event:
-            case Received(leg, payload, text):
-                if leg == DOWNSTREAM:
-                    return self._from_client(payload, now)
-                if leg == self._upstream:
-                    return self._from_gemini(payload, text, now)
+            case Received():
+                if event.leg == DOWNSTREAM:
+                    return self._from_client(event.payload, now)
+                if event.leg == self._upstream:
+                    return self._from_gemini(event.payload, event.text, now)
                 return []  # a leg this session has already left
             case Opened(leg):
                 return [Send(leg, self._setup, True)] if leg == self._upstream else []
@@ -140,6 +140,8 @@ class Session:
             case DialFailed(leg, status):
                 return self._retry(Close(of_upstream_status(status)), now) if leg == self._upstream else []
             case Stuck(leg):
+                if leg not in (DOWNSTREAM, self._upstream):
+                    return []
                 slow = CloseReason.CLIENT_TOO_SLOW if leg == DOWNSTREAM else CloseReason.UPSTREAM_TOO_SLOW
                 return self._end(Close(slow))
             case TimerFired(timer):

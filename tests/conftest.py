@@ -1,0 +1,15 @@
+"""Hypothesis profiles: `fast` by default, the same examples every time; HYPOTHESIS_PROFILE=deep looks for new ones."""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("fast", max_examples=60, stateful_step_count=30, deadline=None, derandomize=True)
+settings.register_profile(
+    "deep",
+    max_examples=5_000,
+    stateful_step_count=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))

@@ -1,0 +1,342 @@
+"""Client messages: what is read, how it is rewritten, and what is refused, one example of each."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from relay.core.client_frames import (
+    KINDS,
+    MAX_DEPTH,
+    MAX_NODES,
+    ClientFrame,
+    Refusal,
+    Rule,
+    client_frame,
+)
+from tests.core.frames import Members, accepted, escaped, generation, refused
+
+EXAMPLES = [
+    json.loads(line)
+    for line in (Path(__file__).parents[1] / "data" / "wire_examples.jsonl").read_text("utf-8").splitlines()
+]
+CLIENT_EXAMPLES = [example for example in EXAMPLES if example["direction"] == "c2s"]
+
+
+# Recorded messages ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "example",
+    [example for example in CLIENT_EXAMPLES if not example["type"].startswith(("hostile", "music"))],
+    ids=lambda example: example["type"],
+)
+def test_recorded_messages_are_accepted(example: dict[str, Any]) -> None:
+    """What real clients send passes, and reading our own rewriting of it changes nothing any more."""
+    frame = accepted(example["message"])
+    assert client_frame(frame.encode()) == frame
+
+
+@pytest.mark.parametrize(
+    ("kind", "rule"),
+    [
+        ("hostile.duplicate_casing", Rule.TWO_SPELLINGS),
+        ("hostile.two_oneof_keys", Rule.NOT_ONE_MESSAGE),
+        ("music.clientContent", Rule.UNKNOWN_FIELD),
+        ("music.playbackControl", Rule.UNKNOWN_FIELD),
+    ],
+)
+def test_recorded_hostile_messages_are_refused(kind: str, rule: Rule) -> None:
+    """The attacks of the collection, and the other protocol's messages, are refused."""
+    (example,) = [example for example in CLIENT_EXAMPLES if example["type"] == kind]
+    assert refused(example["message"]).rule is rule
+
+
+def test_spellings_of_the_python_sdk_become_canonical() -> None:
+    """snake_case and camelCase may be mixed at every level; Gemini gets camelCase only."""
+    frame = accepted(
+        {
+            "setup": {
+                "model": "models/m",
+                "generation_config": {
+                    "speechConfig": {"voice_config": {"prebuilt_voice_config": {"voiceName": "Kore"}}}
+                },
+                "contextWindowCompression": {"trigger_tokens": 25600},
+            }
+        }
+    )
+    assert orjson.loads(frame.encode()) == {
+        "setup": {
+            "model": "models/m",
+            "generationConfig": {"speechConfig": {"voiceConfig": {"prebuiltVoiceConfig": {"voiceName": "Kore"}}}},
+            "contextWindowCompression": {"triggerTokens": 25600},
+        }
+    }
+
+
+# The envelope --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_message_is_read(kind: str) -> None:
+    """Each of the five messages is accepted on its own, also when it is empty."""
+    assert accepted({kind: {}}) == ClientFrame(kind, {})
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {},
+        {"setup": None},
+        {"setup": None, "realtimeInput": None},
+        {"setup": {}, "realtimeInput": {}},
+        {"realtimeInput": {"text": "x"}, "setup": {"model": "models/m"}},
+        [],
+        [{"setup": {}}],
+        "setup",
+        1,
+        True,
+        None,
+    ],
+    ids=str,
+)
+def test_a_frame_holds_exactly_one_message(tree: Any) -> None:
+    """None, two, a list of them or no object at all: refused, and the sender is told what may be sent."""
+    refusal = refused(tree)
+    assert refusal.rule is Rule.NOT_ONE_MESSAGE
+    assert refusal.detail == (
+        "send one JSON object with exactly one of setup, clientContent, realtimeInput, toolResponse, contextUpdate"
+    )
+
+
+def test_a_null_message_beside_another_counts_as_absent() -> None:
+    """As in Google's reader, null is the same as not there."""
+    assert accepted({"setup": None, "realtimeInput": {"text": "x"}}) == ClientFrame("realtimeInput", {"text": "x"})
+
+
+@pytest.mark.parametrize("value", [[], "x", 1, True, [{}]], ids=str)
+def test_a_message_must_be_an_object(value: Any) -> None:
+    """A message that is no object is refused by its name."""
+    assert refused({"setup": value}) == Refusal(Rule.WRONG_TYPE, "setup", "must be an object")
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b" ",
+        b"\x00\x01\x02\xff",
+        b"{",
+        b'{"setup":{}',
+        b"{'setup':{}}",
+        b'{"setup":{},}',
+        b'{"setup":{}} x',
+        b'{"setup":{}}{"setup":{}}',
+        b'{"setup":{}} // why',
+        b'\xef\xbb\xbf{"setup":{}}',
+        '{"setup":{}}'.encode("utf-16"),
+        b'{"realtimeInput":{"text":"\xff"}}',
+        b'{"realtimeInput":{"text":"\xc0\xaf"}}',
+        b'{"realtimeInput":{"text":"\xed\xa0\x80"}}',
+        b'{"realtimeInput":{"text":"\\ud800"}}',
+        b'{"realtimeInput":{"text":"\\udc00\\ud800"}}',
+        b'{"realtimeInput":{"text":"a\nb"}}',
+        b'{"setup":{"generationConfig":{"temperature":NaN}}}',
+        b'{"setup":{"generationConfig":{"temperature":-Infinity}}}',
+        b'{"setup":{"generationConfig":{"temperature":1e999}}}',
+        b'{"setup":{"generationConfig":{"seed":' + b"9" * 5000 + b"}}}",
+        b'{"setup":{"generationConfig":{"seed":01}}}',
+        b"[" * 100_000,
+        b'{"setup":' * 100_000,
+    ],
+    ids=lambda payload: repr(payload[:60]),
+)
+def test_what_is_not_json_is_refused(payload: bytes) -> None:
+    """Anything a strict JSON parser would not take is refused; the position is told, the text is not quoted."""
+    refusal = client_frame(payload)
+    assert isinstance(refusal, Refusal)
+    assert refusal.rule is Rule.NOT_JSON
+    assert refusal.detail.startswith("not valid JSON (line ")
+
+
+# Duplicate keys ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        Members([('"setup"', {"model": "a"}), ('"setup"', {"model": "b"})]),
+        {"setup": Members([('"model"', "a"), ('"model"', "b")])},
+        {"setup": Members([('"model"', "a"), (escaped("model"), "b")])},
+        {"setup": Members([('"model"', None), ('"model"', "b")])},
+        {"setup": Members([('"labels"', {}), ('"labels"', {})])},
+        {"setup": {"labels": Members([('"a:b"', "x"), ('"a:b"', "x")])}},
+        {"setup": {"tools": [{}, {"functionDeclarations": [Members([('"name"', "a:b"), ('"name"', "")])]}]}},
+        {"toolResponse": {"functionResponses": [{"response": {"a": [Members([('"é"', 1), ('"\\u00e9"', 2)])]}}]}},
+    ],
+    ids=["message", "field", "escaped", "null", "object", "map", "list", "struct"],
+)
+def test_a_key_given_twice_is_refused(tree: Any) -> None:
+    """A repeated key is found at any depth, in whatever way it is escaped, whichever value would have won."""
+    refusal = refused(tree)
+    assert refusal.rule is Rule.DUPLICATE_KEY
+    assert refusal.words == "is given twice in one object"
+
+
+def test_escapes_and_colons_alone_are_no_duplicates() -> None:
+    """Colons inside strings, and escaped keys, do not confuse the count of members."""
+    frame = accepted({"setup": Members([(escaped("model"), "models/a:b"), ('"labels"', {"x:y": '":"', "z": "\\:"})])})
+    assert frame.body == {"model": "models/a:b", "labels": {"x:y": '":"', "z": "\\:"}}
+
+
+def test_messages_without_escapes_are_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Colons in strings, keys, maps, free-form values and new fields are all accounted for: no second, slow parse."""
+    monkeypatch.setattr("relay.core.client_frames.json", None)
+    body = {"model": "a:b", "labels": {"x:y": "z:"}, "new:er": {"a:b": ["c:d", {":": ":"}]}, "explicitVadSignal": None}
+    tools = [{"functionDeclarations": [{"name": ":", "parametersJsonSchema": {"k:": ["v:"]}}]}]
+    assert accepted({"setup": {**body, "tools": tools}}, pass_unknown=True)
+    assert accepted({"realtimeInput": {"audio": {"mimeType": "audio/pcm", "data": "AAAA"}}})
+
+
+@pytest.mark.parametrize("depth", [900, 1000, 1020])
+def test_a_deep_member_behind_its_duplicate_is_refused(depth: int) -> None:
+    """A member that the parser dropped for its successor may be as deep as it likes: refused, never a crash."""
+    payload = b'{"realtimeInput":{"text":' + b"[" * depth + b"]" * depth + b',"text":"x"}}'
+    refusal = client_frame(payload)
+    assert isinstance(refusal, Refusal)
+    assert refusal.rule in {Rule.DUPLICATE_KEY, Rule.TOO_DEEP}
+
+
+# Unknown fields ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("tree", "path"),
+    [
+        ({"foo": {}}, "foo"),
+        ({"setup": {}, "foo": 1}, "foo"),
+        ({"Setup": {}}, "Setup"),
+        ({"SETUP": {}}, "SETUP"),
+        ({"setup": {"foo": 1}}, "setup.foo"),
+        ({"setup": {"Model": "m"}}, "setup.Model"),
+        ({"setup": {"system_Instruction": {}}}, "setup.system_Instruction"),
+        ({"setup": {"tools": [{"functionDeclarations": [{"x": 1}]}]}}, "setup.tools.functionDeclarations.x"),
+        ({"setup": {"__proto__": {}}}, "setup.__proto__"),
+        ({"setup": {"\u0000\x1b[31m\n\u202e": 1}}, "setup.??[31m??"),
+        ({"setup": {"k" * 1_000_000: 1}}, "setup." + "k" * 40 + "…"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_an_unknown_field_is_refused_by_its_path(tree: Any, path: str) -> None:
+    """Gemini would close the session over it, so the client learns which field it is; it is quoted printably."""
+    assert refused(tree) == Refusal(Rule.UNKNOWN_FIELD, path, "is not a field of the Live API")
+
+
+def test_unknown_fields_pass_where_the_operator_says_so() -> None:
+    """Fields newer than the schema go through as they are, at any depth below the message."""
+    body = {"new": {"a:b": [1, None]}, "generationConfig": {"newer_one": "x:y"}, "gone": None}
+    assert accepted({"setup": body}, pass_unknown=True).body == body
+
+
+def test_unknown_fields_that_are_null_go_with_the_other_nulls() -> None:
+    """Where a known field is null, nulls are dropped from its object altogether."""
+    assert accepted({"setup": {"model": None, "new": None}}, pass_unknown=True).body == {}
+
+
+@pytest.mark.parametrize(
+    ("tree", "rule"),
+    [
+        ({"foo": {}}, Rule.UNKNOWN_FIELD),
+        ({"setup": {}, "foo": 1}, Rule.UNKNOWN_FIELD),
+        ({"setup": Members([('"new"', 1), ('"new"', 1)])}, Rule.DUPLICATE_KEY),
+        ({"setup": Members([('"a:b"', 1), ('"\\u0061:b"', 1)])}, Rule.DUPLICATE_KEY),
+        ({"setup": {"new": {"a": Members([('"b"', 1), ('"b"', 1)])}}}, Rule.DUPLICATE_KEY),
+    ],
+    ids=["alone", "beside", "duplicate", "escaped", "below"],
+)
+def test_passing_unknown_fields_opens_no_other_door(tree: Any, rule: Rule) -> None:
+    """An unknown message, and a repeated unknown key, are refused under every policy."""
+    assert refused(tree, pass_unknown=True).rule is rule
+
+
+# Bounds --------------------------------------------------------------------------------------------------------------
+
+
+def nested(levels: int) -> Any:
+    """A setup with a free-form value that has this many objects and lists around its innermost."""
+    value: Any = 1
+    for level in range(levels):
+        value = [value] if level % 2 else {"a": value}
+    return generation({"responseJsonSchema": value})
+
+
+def test_depth_is_bounded() -> None:
+    """Objects and lists may nest to a fixed depth in free-form values, and not one level deeper."""
+    levels = MAX_DEPTH - 3  # setup, generationConfig and responseJsonSchema are on the way
+    assert accepted(nested(levels))
+    refusal = refused(nested(levels + 1))
+    assert refusal == Refusal(Rule.TOO_DEEP, "setup.generationConfig.responseJsonSchema", "nests deeper than 32 levels")
+
+
+def test_depth_is_bounded_in_messages_too() -> None:
+    """A message inside itself is counted like any other nesting."""
+    schema: Any = {"type": "STRING"}
+    for _ in range(MAX_DEPTH + 1):
+        schema = {"items": schema}
+    assert refused(generation({"responseSchema": schema})).rule is Rule.TOO_DEEP
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"labels": {str(index): "x" for index in range(MAX_NODES)}},
+        {"safetySettings": [{}] * MAX_NODES},
+        {"generationConfig": {"stopSequences": ["x"] * MAX_NODES}},
+        {"generationConfig": {"responseJsonSchema": [1] * MAX_NODES}},
+        {"generationConfig": {"responseJsonSchema": {str(index): 1 for index in range(MAX_NODES)}}},
+        {"generationConfig": {"responseJsonSchema": [[0] * 100] * 100}},
+    ],
+    ids=["map", "messages", "strings", "list", "object", "lists"],
+)
+def test_the_number_of_values_is_bounded(body: Any) -> None:
+    """However they are arranged, more values than the bound are refused."""
+    assert refused({"setup": body}) == Refusal(Rule.TOO_LARGE, "", "a message may hold at most 10000 values")
+
+
+def test_as_many_values_as_the_bound_allows_pass() -> None:
+    """The bound itself is allowed: three objects' members and the rest in one list."""
+    assert accepted(generation({"responseJsonSchema": [1] * (MAX_NODES - 3)}))
+
+
+# mediaChunks ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mime_type", "name"),
+    [("audio/pcm;rate=16000", "audio"), ("AUDIO/PCM", "audio"), ("image/jpeg", "video"), ("", "video")],
+)
+def test_a_media_chunk_becomes_the_field_of_its_type(mime_type: str, name: str) -> None:
+    """The deprecated field closes sessions of current models, so it is rewritten to what they take."""
+    blob = {"mimeType": mime_type, "data": "AAAA"}
+    assert accepted({"realtimeInput": {"media_chunks": [blob]}}).body == {name: blob}
+
+
+def test_an_empty_list_of_media_chunks_is_nothing() -> None:
+    """No chunk is no message, and harms nothing beside another field."""
+    assert accepted({"realtimeInput": {"mediaChunks": [], "text": "x"}}).body == {"text": "x"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"mediaChunks": [{"mimeType": "audio/pcm"}] * 2},
+        {"mediaChunks": [{"mimeType": "audio/pcm"}], "audio": {}},
+        {"video": {}, "mediaChunks": [{}]},
+    ],
+    ids=["two", "audio", "video"],
+)
+def test_media_chunks_that_can_not_be_rewritten_are_refused(body: Any) -> None:
+    """Nothing is dropped without a word: Gemini would read only the first chunk, and a field holds one."""
+    assert refused({"realtimeInput": body}).path == "realtimeInput.mediaChunks"

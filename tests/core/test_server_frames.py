@@ -1,0 +1,240 @@
+"""Gemini's messages: what the relay learns from them, and that nothing they hold can harm it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from relay.core.server_frames import (
+    KNOWN,
+    Resumption,
+    ServerFrame,
+    Usage,
+    resumption_update,
+    server_frame,
+    with_resumption,
+)
+
+EXAMPLES = [
+    example
+    for line in (Path(__file__).parents[1] / "data" / "wire_examples.jsonl").read_text("utf-8").splitlines()
+    if (example := json.loads(line))["direction"] == "s2c"
+]
+
+
+def read(tree: Any) -> ServerFrame:
+    """What is learned from a message that Gemini might have written this way."""
+    frame = server_frame(json.dumps(tree, indent=2).encode() + b"\n")
+    assert frame is not None
+    return frame
+
+
+def facts(frame: ServerFrame) -> dict[str, Any]:
+    """What a frame says beyond its names."""
+    plain = ServerFrame(frame.names)
+    slots = [name for name in ServerFrame.__slots__ if name != "names"]
+    return {name: getattr(frame, name) for name in slots if getattr(frame, name) != getattr(plain, name)}
+
+
+# What each of the recorded messages says; a message of a type that is not listed says nothing of interest.
+SAYS: dict[str, dict[str, Any]] = {
+    "setupComplete": {"setup_complete": True},
+    "serverContent.interrupted": {"interrupted": True},
+}
+SAYS_SOMETHING = {
+    "serverContent.modelTurn.audio": {"audio_bytes"},
+    "serverContent.bundled": {"audio_bytes"},
+    "serverContent.turnComplete": {"turn_complete", "usage"},
+    "toolCall": {"call_ids"},
+    "toolCallCancellation": {"cancelled_ids"},
+    "sessionResumptionUpdate": {"resumption"},
+    "goAway": {"go_away_s"},
+    "usageMetadata": {"usage"},
+}
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example["type"])
+def test_recorded_messages_are_understood(example: dict[str, Any]) -> None:
+    """Every message that was ever recorded is known, and says what its type says and nothing else."""
+    frame = read(example["message"])
+    assert frame.known
+    assert frame.names == example["message"].keys()
+    if (something := SAYS_SOMETHING.get(example["type"])) is not None:
+        assert facts(frame).keys() <= something
+        assert facts(frame)
+    else:
+        assert facts(frame) == SAYS.get(example["type"], {})
+
+
+def test_the_examples_cover_every_known_message() -> None:
+    """No name is known that was not recorded."""
+    assert {name for example in EXAMPLES for name in example["message"]} == KNOWN
+
+
+# Details -------------------------------------------------------------------------------------------------------------
+
+
+def parts(*parts: Any) -> dict[str, Any]:
+    """A turn of the model."""
+    return {"serverContent": {"modelTurn": {"parts": list(parts)}}}
+
+
+@pytest.mark.parametrize(
+    ("base64", "size"), [("", 0), ("AA==", 1), ("AAA=", 2), ("AAAA", 3), ("AAAAAA==", 4), ("AAAAAA", 4)]
+)
+def test_audio_is_counted_in_decoded_bytes(base64: str, size: int) -> None:
+    """The size of the PCM is known without decoding it."""
+    blob = {"inlineData": {"mimeType": "audio/pcm;rate=24000", "data": base64}}
+    assert read(parts(blob)).audio_bytes == size
+    assert read(parts({"text": "x"}, blob, blob)).audio_bytes == 2 * size
+
+
+def test_what_is_not_audio_is_not_counted_as_audio() -> None:
+    """Video of an avatar and data without a type are no speech."""
+    for blob in ({"mimeType": "video/mp4", "data": "AAAA"}, {"data": "AAAA"}, {"mimeType": None, "data": "AAAA"}):
+        assert read(parts({"inlineData": blob})).audio_bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "usage"),
+    [
+        (
+            {
+                "promptTokenCount": 1131,
+                "responseTokenCount": 26,
+                "thoughtsTokenCount": 24,
+                "toolUsePromptTokenCount": 3,
+                "cachedContentTokenCount": 4,
+                "totalTokenCount": 1157,
+            },
+            Usage(1131, 26, 24, 3, 4),
+        ),
+        ({"promptTokenCount": 44, "candidatesTokenCount": 61, "trafficType": "ON_DEMAND"}, Usage(44, 61)),
+        ({"promptTokensDetails": [{"modality": "TEXT", "tokenCount": 5}]}, Usage()),
+        ({}, Usage()),
+    ],
+    ids=["developer", "vertex", "details", "empty"],
+)
+def test_tokens_are_read_in_both_spellings(body: dict[str, Any], usage: Usage) -> None:
+    """Vertex AI calls the answer's tokens candidates; details are not added to the counts."""
+    assert read({"usageMetadata": body}).usage == usage
+
+
+@pytest.mark.parametrize("count", [-1, 2**31, 2**63, 1.5, 1e30, "5", True, None, [], {}], ids=repr)
+def test_absurd_token_counts_are_nothing(count: Any) -> None:
+    """No count makes a total smaller, enormous or something that is no number."""
+    assert read({"usageMetadata": {"promptTokenCount": count}}).usage == Usage()
+
+
+def test_one_frame_may_say_several_things() -> None:
+    """usageMetadata rides on other messages, and nothing stops Gemini from sending more at once."""
+    frame = read(
+        {
+            "serverContent": {"turnComplete": True, "interrupted": True},
+            "usageMetadata": {"promptTokenCount": 1},
+            "toolCall": {"functionCalls": [{"id": "a"}, {"name": "f"}, {"id": 5}]},
+            "toolCallCancellation": {"ids": ["b"]},
+            "sessionResumptionUpdate": {"newHandle": "h", "resumable": True},
+            "goAway": {"timeLeft": "9.5s"},
+            "somethingNew": 1,
+        }
+    )
+    assert facts(frame) == {
+        "turn_complete": True,
+        "interrupted": True,
+        "usage": Usage(prompt=1),
+        "call_ids": ["a", "", ""],
+        "cancelled_ids": ["b"],
+        "resumption": Resumption("h", True),
+        "go_away_s": 9.5,
+    }
+
+
+def test_a_message_of_no_known_name_is_not_known() -> None:
+    """It crashes the Python SDK, so the session must be able to tell."""
+    assert not read({"error": {"code": 500}}).known
+    assert not read({}).known
+    assert read({"error": {}, "serverContent": {}}).known
+
+
+@pytest.mark.parametrize("payload", [b"", b"\x08\x01", b"[]", b'"x"', b"1", b"null", b"{", b"\xff{}", b"[" * 5000])
+def test_what_is_no_json_object_is_no_message(payload: bytes) -> None:
+    """Anything else is reported as such and raises nothing."""
+    assert server_frame(payload) is None
+
+
+HOSTILE: list[Any] = [None, True, -1, 1.5, "x", [], [None], [[]], [{}], {}, {"x": None}, [{"id": []}], ["\u0000"]]
+PLACES = [
+    ("setupComplete",),
+    ("serverContent",),
+    ("serverContent", "turnComplete"),
+    ("serverContent", "interrupted"),
+    ("serverContent", "modelTurn"),
+    ("serverContent", "modelTurn", "parts"),
+    ("toolCall",),
+    ("toolCall", "functionCalls"),
+    ("toolCallCancellation",),
+    ("toolCallCancellation", "ids"),
+    ("usageMetadata",),
+    ("usageMetadata", "responseTokenCount"),
+    ("sessionResumptionUpdate",),
+    ("sessionResumptionUpdate", "newHandle"),
+    ("sessionResumptionUpdate", "resumable"),
+    ("goAway",),
+    ("goAway", "timeLeft"),
+]
+
+
+@pytest.mark.parametrize("place", PLACES, ids=".".join)
+def test_a_field_of_the_wrong_type_counts_as_absent(place: tuple[str, ...]) -> None:
+    """Whatever stands where Gemini puts something else, reading goes on."""
+    for hostile in HOSTILE:
+        tree = hostile
+        for name in reversed(place):
+            tree = {name: tree}
+        frame = read(tree)
+        assert frame.names == {place[0]}
+        assert frame.audio_bytes == 0
+        assert set(map(type, [*frame.call_ids, *frame.cancelled_ids])) <= {str}
+
+
+def test_hostile_blobs_are_nothing() -> None:
+    """A part or its data of any other type holds no audio."""
+    for hostile in HOSTILE:
+        blob = {"inlineData": {"mimeType": "audio/pcm", "data": hostile}}
+        assert read(parts(hostile, {"inlineData": hostile}, blob)).audio_bytes == 0
+
+
+# Resumption ----------------------------------------------------------------------------------------------------------
+
+
+def test_only_the_update_is_exchanged() -> None:
+    """Everything else in the message stays, and it is written the way Gemini writes."""
+    payload = b'{"sessionResumptionUpdate": {"newHandle": "theirs"}, "serverContent": {"turnComplete": true}}'
+    changed = with_resumption(payload, {"newHandle": "ours"})
+    assert changed is not None
+    assert orjson.loads(changed) == {
+        "sessionResumptionUpdate": {"newHandle": "ours"},
+        "serverContent": {"turnComplete": True},
+    }
+    assert changed.endswith(b"\n}\n")
+    assert b"theirs" not in changed
+
+
+def test_an_update_can_be_taken_out() -> None:
+    """The message goes on without it, unless what is left would crash a released SDK."""
+    payload = b'{"sessionResumptionUpdate": {}, "usageMetadata": {}}'
+    assert with_resumption(payload, None) == b'{\n  "usageMetadata": {}\n}\n'
+    assert with_resumption(b'{"sessionResumptionUpdate": {}}', None) is None
+    assert with_resumption(b'{"sessionResumptionUpdate": {}, "new": 1}', None) is None
+
+
+@pytest.mark.parametrize(
+    ("handle", "resumable", "update"),
+    [("", False, {}), ("h", False, {"newHandle": "h"}), ("h", True, {"newHandle": "h", "resumable": True})],
+)
+def test_updates_leave_out_what_is_at_its_default(handle: str, resumable: bool, update: dict[str, Any]) -> None:
+    """An update says nothing where proto3 JSON says nothing."""
+    assert resumption_update(handle, resumable) == update

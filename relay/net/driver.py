@@ -25,7 +25,8 @@ from relay.core.commands import (
 from relay.core.events import DOWNSTREAM, Closed, DialFailed, DrainRequested, Event, Opened, Received, Stuck, Timer
 from relay.core.events import TimerFired as Fired
 from relay.core.session import Session
-from relay.net.leg import Leg, LegLimits, Socket
+from relay.net.engine import Socket
+from relay.net.leg import Leg, LegLimits
 from relay.net.upstream import DialError
 
 
@@ -122,10 +123,10 @@ class Driver:
     def _execute_all(self, commands: list[Command]) -> None:
         for command in commands:
             match command:
-                case Send(number, payload, text):
-                    leg = self._legs.get(number)
+                case Send():
+                    leg = self._legs.get(command.leg)
                     if leg is not None:
-                        leg.send(payload, text)
+                        leg.send(command.payload, command.text)
                 case OpenUpstream(number):
                     self._dials[number] = self._spawn(self._open(number), f"upstream {number}")
                 case CloseLeg(number, code, reason):
@@ -172,18 +173,23 @@ class Driver:
         return self._group.create_task(work, name=name)
 
     def _attach(self, number: int, socket: Socket, limits: LegLimits) -> Leg:
-        leg = Leg(socket, limits, self._spawn, lambda congested: self._on_congestion(number, congested))
+        leg = Leg(socket, limits, lambda congested: self._on_congestion(number, congested))
+        if any(other.congested for other in self._across(number)):
+            leg.pause()
         self._legs[number] = leg
         return leg
 
+    def _across(self, number: int) -> list[Leg]:
+        """The legs on the other side: what one side reads is written to the other."""
+        return [leg for other, leg in self._legs.items() if (other == DOWNSTREAM) != (number == DOWNSTREAM)]
+
     def _on_congestion(self, number: int, congested: bool) -> None:
         """A leg's outbox filled or emptied: whoever feeds it waits or goes on."""
-        for other, leg in self._legs.items():
-            if (other == DOWNSTREAM) != (number == DOWNSTREAM):
-                if congested:
-                    leg.pause()
-                else:
-                    leg.resume()
+        for leg in self._across(number):
+            if congested:
+                leg.pause()
+            else:
+                leg.resume()
 
     async def _open(self, number: int) -> None:
         observer = self._wiring.observer
@@ -204,4 +210,6 @@ class Driver:
         dispatch = self.dispatch
         code, reason = await leg.run(lambda payload, text: dispatch(Received(number, payload, text)))
         self.dispatch(Closed(number, code, reason))
+        leg.close(1000, "")  # unless the session has closed it with better words
+        await leg.gone()
         del self._legs[number]

@@ -1,25 +1,18 @@
-"""One WebSocket of a session, on aiohttp.
+"""One WebSocket of a session: a bounded outbox with water marks, a watch over the peer, a close with a deadline.
 
 The driver knows only this class: messages come out through a callback, `send`, `pause`, `resume` and `close` go in, and
-all of them are synchronous. So another engine (one that calls back from the socket's own read) can take aiohttp's
-place here without a change to the driver or the core. Nothing here knows a message's meaning.
+all of them are synchronous. Reading, parsing and framing are the engine's (`relay.net.engine`), which can be exchanged
+without a change to the driver or the core. Nothing here knows a message's meaning.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Callable
 from dataclasses import dataclass
-from types import coroutine
-from typing import Any
 
-from aiohttp import ClientWebSocketResponse, WebSocketError, WSMsgType, web
+from aiohttp import WSMsgType
 
-Socket = web.WebSocketResponse[bool] | ClientWebSocketResponse[bool]
-Spawn = Callable[[Coroutine[Any, Any, None], str], object]
-Deliver = Callable[[bytes, bool], None]
-
-ABNORMAL = 1006  # RFC 6455 7.4.1: no close frame came
-NO_STATUS = 1005  # RFC 6455 7.4.1: a close frame without a code
+from relay.net.engine import BINARY, PING, TEXT, Deliver, Engine, Socket
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,80 +36,82 @@ MIN_PROGRESS_BYTES = 4096
 
 
 class Leg:
-    """One WebSocket: one reader, one writer at a time, a bounded outbox, a close with a deadline."""
+    """One WebSocket: delivers as it reads, writes at once or in order, closes with a deadline. Has no task."""
 
-    def __init__(self, socket: Socket, limits: LegLimits, spawn: Spawn, on_congestion: Callable[[bool], None]) -> None:
-        """`spawn` starts a task that the session owns; `on_congestion` is told when the outbox fills and empties."""
-        self._socket = socket
+    def __init__(self, socket: Socket, limits: LegLimits, on_congestion: Callable[[bool], None]) -> None:
+        """`on_congestion` is told when the outbox fills (True) and when it has emptied (False)."""
+        self.congested = False
+        """Whether more waits than should: whoever feeds this leg is to wait."""
+        self._engine = Engine(socket, self._on_end, self._flush)
         self._limits = limits
-        self._spawn = spawn
         self._on_congestion = on_congestion
         self._outbox: deque[tuple[bytes, WSMsgType]] = deque()
         self._outbox_bytes = 0
-        self._draining: asyncio.Event | None = None
-        self._congested = False
-        self._readable: asyncio.Event | None = None
-        self._closing = False
-        self._heard = True
+        self._loop = asyncio.get_running_loop()
+        self._ended: asyncio.Future[tuple[int, str]] = self._loop.create_future()
+        self._running = False
+        self._paused = False
+        self._goodbye: tuple[int, str] | None = None
+        self._deadline: asyncio.TimerHandle | None = None
         self._silent_since = 0.0
         self._pinged = False
         self._written_bytes = 0
         self._progress = (0, 0.0)
 
     async def run(self, deliver: Deliver) -> tuple[int, str]:
-        """Deliver messages until the socket is gone; then the close code and reason its end came with."""
-        receive = self._socket.receive
-        while True:
-            if self._readable is not None:
-                await self._readable.wait()
-            message = await receive()
-            self._heard = True
-            kind = message.type
-            if kind is WSMsgType.TEXT or kind is WSMsgType.BINARY:
-                deliver(message.data, kind is WSMsgType.TEXT)
-            elif kind is WSMsgType.PING:
-                self._write(message.data, WSMsgType.PONG)
-            elif kind is WSMsgType.CLOSE:
-                return message.data or NO_STATUS, message.extra or ""
-            elif kind is not WSMsgType.PONG:
-                error = message.data if kind is WSMsgType.ERROR else None
-                # Without a close frame aiohttp reports 1000 for a plain end of file: that is a cut, not a goodbye.
-                return (int(error.code) if isinstance(error, WebSocketError) else ABNORMAL), ""
+        """Deliver messages until the peer has said goodbye or is gone; then the code and reason of that.
+
+        Our own goodbye is still to be said, with `close`.
+        """
+        self._running = True
+        self._engine.start(deliver)
+        if not self._paused:
+            self._engine.resume()
+        return await self._ended
 
     def send(self, payload: bytes, text: bool) -> None:
         """Write one message, or queue it behind those that wait."""
-        self._write(payload, WSMsgType.TEXT if text else WSMsgType.BINARY)
-        if not self._congested and self._outbox_bytes > self._limits.high_bytes:
-            self._congested = True
-            self._on_congestion(True)
+        kind = TEXT if text else BINARY
+        if self._engine.writable:
+            self._written_bytes += len(payload)
+            self._engine.write(payload, kind)
+        else:
+            self._wait(payload, kind)
 
     def pause(self) -> None:
         """Read nothing more from the peer until `resume`."""
-        if self._readable is None:
-            self._readable = asyncio.Event()
+        self._paused = True
+        self._engine.pause()
 
     def resume(self) -> None:
         """Read again."""
-        if self._readable is not None:
-            self._readable.set()
-            self._readable = None
+        self._paused = False
+        if self._running:
+            self._engine.resume()
 
     def close(self, code: int, reason: str) -> None:
-        """Flush, say goodbye, and cut the socket when that takes longer than allowed. Returns at once."""
-        if not self._closing:
-            self._closing = True
+        """Flush, say goodbye, wait for the peer's, and cut the socket when all that takes longer than allowed."""
+        if self._goodbye is None:
+            self._goodbye = code, reason
+            # Neither aiohttp's own timeout nor its heartbeat ends a close on a peer that reads nothing.
+            self._deadline = self._loop.call_later(self._limits.close_s, self.abort)
             self.resume()
-            self._spawn(self._close(code, reason), "close")
+            self._advance_close()
+
+    async def gone(self) -> None:
+        """Wait until the socket is closed, at most as long as `close` takes."""
+        await self._engine.gone
+        self.abort()
 
     def abort(self) -> None:
-        """Cut the socket now."""
-        transport = _transport(self._socket)
-        if transport is not None:
-            transport.abort()
+        """Cut the socket now, if it is not closed yet."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._engine.abort()
 
     def is_stuck(self, now: float) -> bool:
         """Whether the peer takes hardly a byte of what waits for it. Called about once a second."""
-        if self._draining is None:
+        if self._engine.writable:
             self._progress = (self._taken_bytes(), now)
             return False
         taken_bytes, since = self._progress
@@ -127,86 +122,51 @@ class Leg:
 
     def is_silent(self, now: float) -> bool:
         """Whether the peer has been silent for too long; pings it before that. Called about once a second."""
-        if self._heard or self._readable is not None:  # what we do not read we can't judge
-            self._heard = False
+        if self._engine.heard or self._paused:  # what we do not read we can't judge
+            self._engine.heard = False
             self._pinged = False
             self._silent_since = now
             return False
         silence_s = now - self._silent_since
         if self._limits.ping_s is not None and silence_s >= self._limits.ping_s and not self._pinged:
             self._pinged = True
-            self._write(b"", WSMsgType.PING)
+            self._engine.write(b"", PING)  # past those that wait: a control frame may come between messages
         return self._limits.silence_s is not None and silence_s >= self._limits.silence_s
 
     def _taken_bytes(self) -> int:
-        transport = _transport(self._socket)
-        return self._written_bytes - (transport.get_write_buffer_size() if transport is not None else 0)
+        return self._written_bytes - self._engine.unsent_bytes()
 
-    def _write(self, payload: bytes, kind: WSMsgType) -> None:
-        if self._draining is not None:
-            self._outbox.append((payload, kind))
-            self._outbox_bytes += len(payload)
+    def _wait(self, payload: bytes, kind: WSMsgType) -> None:
+        self._outbox.append((payload, kind))
+        self._outbox_bytes += len(payload)
+        if not self.congested and self._outbox_bytes > self._limits.high_bytes:
+            self.congested = True
+            self._on_congestion(True)
+
+    def _flush(self) -> None:
+        """Write what waits, as far as the transport takes it. Until the outbox is empty nothing else is written."""
+        while self._outbox and self._engine.writable:
+            payload, kind = self._outbox.popleft()
+            self._outbox_bytes -= len(payload)
+            self._written_bytes += len(payload)
+            self._engine.write(payload, kind)
+        if self.congested and self._outbox_bytes <= self._limits.high_bytes // 4:
+            self.congested = False
+            self._on_congestion(False)
+        self._advance_close()
+
+    def _on_end(self, code: int, reason: str) -> None:
+        if not self._ended.done():  # its session may have been cancelled
+            self._ended.set_result((code, reason))
+        self._advance_close()
+
+    def _advance_close(self) -> None:
+        """Take the next step of closing that is possible: goodbye once everything is written, close once both said it.
+
+        Called whenever one of these may have become true.
+        """
+        if self._goodbye is None or not self._engine.writable:
             return
-        self._written_bytes += len(payload)
-        try:
-            # As a rule the frame is in the transport's buffer when this returns: no task is woken to write it.
-            rest = _begin(self._socket.send_frame(payload, kind))
-        except ConnectionResetError:
-            return  # the reader is about to learn it and to report the leg's end
-        if rest is not None:
-            self._draining = asyncio.Event()
-            self._spawn(self._drain(rest, self._draining), "drain")
-
-    async def _drain(self, rest: Awaitable[None], done: asyncio.Event) -> None:
-        """The one writer while the transport is full."""
-        try:
-            await rest
-            while self._outbox:
-                payload, kind = self._outbox.popleft()
-                self._outbox_bytes -= len(payload)
-                self._written_bytes += len(payload)
-                await self._socket.send_frame(payload, kind)
-                if self._congested and self._outbox_bytes <= self._limits.high_bytes // 4:
-                    self._congested = False
-                    self._on_congestion(False)
-        except ConnectionResetError:
-            pass  # as in _write
-        finally:
-            self._draining = None
-            done.set()
-
-    async def _close(self, code: int, reason: str) -> None:
-        try:
-            async with asyncio.timeout(self._limits.close_s):
-                if self._draining is not None:
-                    await self._draining.wait()
-                # Neither aiohttp's own timeout nor its heartbeat ends a close on a peer that reads nothing.
-                if isinstance(self._socket, web.WebSocketResponse):
-                    await self._socket.close(code=code, message=reason.encode(), drain=False)
-                else:
-                    await self._socket.close(code=code, message=reason.encode())
-        except (TimeoutError, ConnectionResetError):
-            pass
-        finally:
-            self.abort()
-
-
-def _begin(writing: Coroutine[Any, Any, None]) -> Awaitable[None] | None:
-    """Run a coroutine up to its first wait; None when it needed none, else what is left of it, to be awaited."""
-    try:
-        waited_for = writing.send(None)
-    except StopIteration:
-        return None
-    return _rest(writing, waited_for)
-
-
-@coroutine
-def _rest(writing: Coroutine[Any, Any, None], waited_for: Any) -> Generator[Any, Any, None]:
-    yield waited_for
-    yield from writing
-
-
-def _transport(socket: Socket) -> Any:
-    """The asyncio transport under a WebSocket, which aiohttp hands out nowhere; None once it is gone."""
-    writer = socket._writer
-    return writer.transport if writer is not None else None
+        self._engine.say_goodbye(*self._goodbye)
+        if self._ended.done():
+            self._engine.close()

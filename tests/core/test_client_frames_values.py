@@ -30,9 +30,10 @@ def test_null_is_the_same_as_absent() -> None:
 
 
 def test_null_inside_free_form_values_is_kept() -> None:
-    """In a Struct null is a value like any other."""
+    """In a Struct, and for a field of any JSON, null is a value like any other."""
     frame = accepted({"toolResponse": {"functionResponses": [{"id": "a", "response": {"x": None}}]}})
     assert frame.body["functionResponses"][0]["response"] == {"x": None}
+    assert generation_of({"responseSchema": {"default": None, "title": None}}) == {"responseSchema": {"default": None}}
 
 
 @pytest.mark.parametrize("body", [{"tools": [None]}, {"labels": {"a": None}}, {"safetySettings": [{}, None]}], ids=str)

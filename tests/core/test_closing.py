@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core.closing import MAX_REASON_BYTES, Blame, Close, CloseReason, cut, of_upstream_close, of_upstream_status
+from relay.core.closing import MAX_REASON_BYTES, Close, CloseReason, cut, of_upstream_close, of_upstream_status
 
 REASONS = list(CloseReason)
 
@@ -20,17 +20,65 @@ def test_every_reason_can_be_sent(reason: CloseReason) -> None:
         assert encoded.startswith(reason.text.encode() + b": ")
 
 
+# What clients and their authors rely on: the code each end is told with, and whether to come back.
+PROMISED = {
+    1000: {CloseReason.CLIENT_LEFT, CloseReason.UPSTREAM_FINISHED},
+    1001: {CloseReason.CLIENT_LOST, CloseReason.DRAINING},
+    1002: {CloseReason.PROTOCOL_ERROR},
+    1007: {CloseReason.BAD_FRAME, CloseReason.UPSTREAM_SETUP_REFUSED},
+    1008: {
+        CloseReason.BAD_SEQUENCE,
+        CloseReason.SETUP_LATE,
+        CloseReason.REFUSED_BY_POLICY,
+        CloseReason.SESSION_TOO_LONG,
+        CloseReason.UPSTREAM_MODEL_REFUSED,
+        CloseReason.UPSTREAM_HANDLE_REFUSED,
+    },
+    1009: {CloseReason.FRAME_TOO_BIG},
+    1011: {
+        CloseReason.RELAY_ERROR,
+        CloseReason.UPSTREAM_FAILED,
+        CloseReason.UPSTREAM_EXPIRED,
+        CloseReason.UPSTREAM_TOO_SLOW,
+        CloseReason.UPSTREAM_BILLING,
+        CloseReason.UPSTREAM_KEY_REFUSED,
+        CloseReason.UPSTREAM_REGION,
+        CloseReason.UPSTREAM_NONSENSE,
+    },
+    1013: {
+        CloseReason.HELD_FRAMES_OVERFLOW,
+        CloseReason.UPSTREAM_UNREACHABLE,
+        CloseReason.UPSTREAM_SILENT,
+        CloseReason.UPSTREAM_OVERLOADED,
+        CloseReason.UPSTREAM_QUOTA,
+    },
+    4408: {CloseReason.CLIENT_TOO_SLOW},
+}
+POINTLESS_TO_RETRY = {
+    CloseReason.CLIENT_LEFT,
+    CloseReason.BAD_FRAME,
+    CloseReason.BAD_SEQUENCE,
+    CloseReason.REFUSED_BY_POLICY,
+    CloseReason.PROTOCOL_ERROR,
+    CloseReason.FRAME_TOO_BIG,
+    CloseReason.UPSTREAM_BILLING,
+    CloseReason.UPSTREAM_KEY_REFUSED,
+    CloseReason.UPSTREAM_REGION,
+    CloseReason.UPSTREAM_MODEL_REFUSED,
+    CloseReason.UPSTREAM_SETUP_REFUSED,
+}
+
+
+def test_codes_and_the_advice_to_retry_are_promises() -> None:
+    """Clients are written against them: a change here is a change to the interface."""
+    assert {code: {reason for reason in REASONS if reason.code == code} for code in PROMISED} == PROMISED
+    assert {reason for reason in REASONS if not reason.retryable} == POINTLESS_TO_RETRY
+
+
 def test_reasons_are_distinct() -> None:
     """Two ways to end are never merged into one member, and each has a label of its own."""
     assert len({reason.value for reason in REASONS}) == len(CloseReason.__members__) == len(REASONS)
     assert {reason.label for reason in REASONS} == {name.lower() for name in CloseReason.__members__}
-
-
-def test_who_is_to_blame_and_whether_to_retry_go_together() -> None:
-    """A client that did wrong is not told to try the same again, save where time or the line was the cause."""
-    to_blame = [reason for reason in REASONS if reason.blame is Blame.DOWNSTREAM and reason.retryable]
-    assert to_blame == [CloseReason.CLIENT_LOST, CloseReason.CLIENT_TOO_SLOW, CloseReason.SETUP_LATE]
-    assert not CloseReason.UPSTREAM_KEY_REFUSED.retryable
 
 
 @given(st.text(st.characters(codec=None)), st.integers(min_value=3, max_value=200))

@@ -1,5 +1,6 @@
 """Gemini's messages: what the relay learns from them, and that nothing they hold can harm it."""
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,40 @@ def test_audio_is_counted_in_decoded_bytes(base64: str, size: int) -> None:
     blob = {"inlineData": {"mimeType": "audio/pcm;rate=24000", "data": base64}}
     assert read(parts(blob)).audio_bytes == size
     assert read(parts({"text": "x"}, blob, blob)).audio_bytes == 2 * size
+
+
+LONG = "AAAA" * 400
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        parts({"inlineData": {"mimeType": "audio/pcm", "data": LONG}}),
+        parts({"inlineData": {"data": LONG + "AA==", "mimeType": "audio/pcm"}}, {"text": "x"}),
+        parts({"inlineData": {"mimeType": "audio/pcm", "data": LONG + "AAA="}}) | {"usageMetadata": {"x": 1}},
+        parts(*[{"inlineData": {"mimeType": "audio/pcm", "data": LONG}}] * 2),
+        parts({"inlineData": {"mimeType": "audio/pcm", "data": "AAAA"}}, {"text": LONG}),
+        parts({"inlineData": {"mimeType": "video/mp4", "data": LONG}}),
+        {"toolCall": {"functionCalls": [{"id": "a", "args": {"data": LONG + '", "x": "'}}]}},
+        {"toolCall": {"functionCalls": [{"args": {"data": "é" * 2000, "data2": LONG}, "id": "b"}]}},
+        {"toolCall": {"functionCalls": [{"args": {'x"data': LONG, "y": '"data": "'}, "id": "c"}]}},
+        {"data": LONG, "serverContent": {"turnComplete": True}},
+    ],
+    ids=["one", "padded", "with usage", "two", "short", "video", "escapes", "letters", "misleading", "top"],
+)
+def test_a_long_message_is_understood_like_a_short_one(tree: dict[str, Any]) -> None:
+    """Leaving the audio unread changes nothing that is learned, wherever a string called `data` stands."""
+    for ensure_ascii in (False, True):
+        quick = server_frame(json.dumps(tree, indent=2, ensure_ascii=ensure_ascii).encode())
+        assert quick == server_frame(json.dumps(tree, separators=(",", ":")).encode())  # has no `"data": "`
+
+
+@pytest.mark.parametrize("length", [0, 1, 1000, 1020, 1024, 1028, 1032, 5000])
+def test_audio_of_any_length_is_counted_exactly(length: int) -> None:
+    """Around the length from which the audio is left unread, and for every padding."""
+    for size in (length * 3, length * 3 + 1, length * 3 + 2):
+        blob = {"inlineData": {"mimeType": "audio/pcm", "data": base64.b64encode(bytes(size)).decode()}}
+        assert read(parts(blob)).audio_bytes == size
 
 
 def test_what_is_not_audio_is_not_counted_as_audio() -> None:

@@ -244,16 +244,14 @@ async def test_tcp_notices_dead_peers_on_both_legs(start: Start, origin: Origin)
     assert live.driver is not None
     options = [
         [
-            leg._socket._writer.transport.get_extra_info("socket").getsockopt(sockets.IPPROTO_TCP, option)
+            leg._engine._transport.get_extra_info("socket").getsockopt(sockets.IPPROTO_TCP, option)
             for option in (sockets.TCP_USER_TIMEOUT, sockets.TCP_KEEPIDLE)
         ]
         for leg in live.driver._legs.values()
-        if leg._socket._writer is not None
     ]
     buffers = [
-        leg._socket._writer.transport.get_extra_info("socket").getsockopt(sockets.SOL_SOCKET, sockets.SO_SNDBUF)
+        leg._engine._transport.get_extra_info("socket").getsockopt(sockets.SOL_SOCKET, sockets.SO_SNDBUF)
         for leg in live.driver._legs.values()
-        if leg._socket._writer is not None
     ]
     await client.close()
 

@@ -58,13 +58,13 @@ def test_a_repeated_key_is_found_and_only_then(
     names: st.SearchStrategy[str], strings: st.SearchStrategy[str], data: st.DataObject
 ) -> None:
     """The count of colons stands for a strict parse, in maps, free-form values, lists and fields of any name."""
-    anything = objects(names, strings)
-    labels = Members((literal, data.draw(strings)) for literal, _ in data.draw(anything))
+    one, other, word = data.draw(objects(names, strings)), data.draw(objects(names, strings)), data.draw(strings)
+    labels = Members((literal, word) for literal, _ in one)
     trees: list[dict[str, Any]] = [
-        {"setup": {"model": data.draw(strings), "labels": labels}},
-        {"setup": {"generationConfig": {"responseJsonSchema": [data.draw(anything)], "newer": data.draw(anything)}}},
-        {"toolResponse": {"functionResponses": [{"response": data.draw(anything)}, {"response": data.draw(anything)}]}},
-        {"setup": Members([('"systemInstruction"', {"newer": data.draw(strings)}), *data.draw(anything)])},
+        {"setup": {"model": word, "labels": labels}},
+        {"setup": {"generationConfig": {"responseJsonSchema": [one], "newer": other}}},
+        {"toolResponse": {"functionResponses": [{"id": word, "response": one}, {"response": other}]}},
+        {"setup": Members([('"systemInstruction"', {"newer": word}), *one])},
     ]
     for tree in trees:
         frame = client_frame(text(tree).encode(), pass_unknown=True)

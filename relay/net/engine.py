@@ -1,0 +1,200 @@
+"""The WebSocket engine under a leg: aiohttp's handshake and parser, run from the transport's own callbacks.
+
+aiohttp would wake a task for every message and await every frame it writes. Here a message is delivered by the very
+callback that read it, and a full transport is told by a callback too: half of what a frame costs otherwise
+(docs/adr/0002). This is the one module that knows the inside of aiohttp's WebSockets; an engine of another make needs
+the same few methods.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine, Iterator
+from struct import Struct
+from typing import Any, cast
+
+from aiohttp import ClientWebSocketResponse, WebSocketError, WSMsgType, web
+from aiohttp._websocket.helpers import websocket_mask
+
+Socket = web.WebSocketResponse[bool] | ClientWebSocketResponse[bool]
+Deliver = Callable[[bytes, bool], None]
+"""Takes one message: its payload, and whether its opcode was text."""
+
+ABNORMAL = 1006  # RFC 6455 7.4.1: no close frame came
+NO_STATUS = 1005  # RFC 6455 7.4.1: a close frame without a code
+
+# An attribute of an Enum class costs more than a global, and these are asked for with every frame.
+TEXT, BINARY, PING, PONG, CLOSE = WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.PING, WSMsgType.PONG, WSMsgType.CLOSE
+
+_FINAL, _MASKED = 0x80, 0x80  # the highest bits of a frame's first two bytes, RFC 6455 5.2
+_SHORT, _MEDIUM, _LONG = Struct("!BB").pack, Struct("!BBH").pack, Struct("!BBQ").pack
+
+
+class Engine(asyncio.Protocol):
+    """One upgraded WebSocket. Every method returns at once."""
+
+    def __init__(self, socket: Socket, on_end: Callable[[int, str], None], on_writable: Callable[[], None]) -> None:
+        """Take the transport over from aiohttp; messages wait in its queue until `start` and `resume`.
+
+        `on_end` is told once: the code and reason of the peer's goodbye, or what is wrong with the peer, or `ABNORMAL`.
+        `on_writable` is told whenever the transport takes more again.
+        """
+        assert socket._writer is not None, "the handshake is over"
+        assert socket._reader is not None, "the handshake is over"
+        self.writable = True
+        """Whether the transport takes more; False while its buffer is above its high-water mark."""
+        self.heard = True
+        """Whether bytes came from the peer; cleared by whoever looks."""
+        self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when the connection is closed or lost."""
+        self._on_end = on_end
+        self._on_writable = on_writable
+        self._deliver: Deliver
+        self._socket = socket
+        self._masks = isinstance(socket, ClientWebSocketResponse)
+        self._transport = socket._writer.transport
+        self._http = cast(Any, self._transport.get_protocol())
+        self._messages = socket._reader
+        self._waiting = socket._reader._buffer
+        self._paused = True
+        self._broken = False
+        self._ended = False
+        self._said_goodbye = False
+        parser = self._http._payload_parser if self._http is not None else None
+        if parser is None or self._transport.is_closing():  # lost or broken between aiohttp's handshake and now
+            self._transport.abort()
+            self._release()
+        else:
+            self._parse = parser.feed_data
+            self._transport.set_protocol(self)
+
+    def start(self, deliver: Deliver) -> None:
+        """Set who gets the messages, from the next `resume` on."""
+        self._deliver = deliver
+
+    def pause(self) -> None:
+        """Deliver and read nothing more until `resume`."""
+        if not self._paused:
+            self._paused = True
+            if not self._transport.is_closing():
+                self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Deliver and read again."""
+        if self._paused:
+            self._paused = False
+            if not self._transport.is_closing():
+                self._transport.resume_reading()
+            self._deliver_waiting()
+
+    def write(self, payload: bytes, kind: WSMsgType) -> None:
+        """Write one frame; afterwards `writable` may be False. After the end, or our goodbye, it goes nowhere."""
+        transport = self._transport
+        if self._said_goodbye or transport.is_closing():
+            return
+        length, masked = len(payload), _MASKED if self._masks else 0
+        if length < 126:
+            header = _SHORT(_FINAL | kind, masked | length)
+        elif length < 65536:
+            header = _MEDIUM(_FINAL | kind, masked | 126, length)
+        else:
+            header = _LONG(_FINAL | kind, masked | 127, length)
+        if masked:
+            mask, body = _next_mask(), bytearray(payload)
+            websocket_mask(mask, body)
+            transport.write(header + mask + body)
+        else:
+            transport.write(header + payload)
+
+    def say_goodbye(self, code: int, reason: str) -> None:
+        """Write the close frame, the last one; a second goodbye goes nowhere."""
+        self.write(code.to_bytes(2, "big") + reason.encode(), CLOSE)
+        self._said_goodbye = True
+
+    def close(self) -> None:
+        """Close the connection when everything written has left."""
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Cut the connection now."""
+        self._transport.abort()
+
+    def unsent_bytes(self) -> int:
+        """What the kernel has not yet taken of what was written."""
+        return self._transport.get_write_buffer_size()
+
+    # Called by the transport ------------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what was read, deliver what is complete."""
+        self.heard = True
+        self._broken, _ = self._parse(data)
+        self._deliver_waiting()
+
+    def eof_received(self) -> None:
+        """The peer sends nothing more: the transport closes itself."""
+        self._http.eof_received()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Let aiohttp clean up, then report the end."""
+        self._http.connection_lost(error)
+        self._release()
+        self.resume_writing()  # into nothing, so that nobody waits for it
+        self._deliver_waiting()
+
+    def pause_writing(self) -> None:
+        """The transport's buffer is above its high-water mark."""
+        self.writable = False
+
+    def resume_writing(self) -> None:
+        """The transport's buffer is below its low-water mark."""
+        self.writable = True
+        self._on_writable()
+
+    def _release(self) -> None:
+        if isinstance(self._socket, ClientWebSocketResponse):
+            _finish(self._socket.close())  # aiohttp's pool wants the connection back, though it is closed
+        if not self.gone.done():
+            self.gone.set_result(None)
+
+    def _deliver_waiting(self) -> None:
+        while self._waiting and not self._paused:
+            message = _finish(self._messages.read())
+            kind = message.type
+            if kind is TEXT or kind is BINARY:
+                self._deliver(message.data, kind is TEXT)
+            elif kind is PING:
+                self.write(message.data, PONG)
+            elif kind is CLOSE:
+                self._end(message.data or NO_STATUS, message.extra or "")
+        if self._paused:
+            return
+        if self._broken:
+            error = self._messages.exception()
+            self._end(int(error.code) if isinstance(error, WebSocketError) else ABNORMAL, "")
+        elif self.gone.done():
+            self._end(ABNORMAL, "")
+
+    def _end(self, code: int, reason: str) -> None:
+        if not self._ended:
+            self._ended = True
+            self._on_end(code, reason)
+
+
+def _finish(work: Coroutine[Any, Any, Any]) -> Any:
+    """The result of a coroutine of aiohttp's that has nothing to wait for: there is a message, or no connection."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        return done.value
+    raise AssertionError("aiohttp had to wait")
+
+
+def _masks() -> Iterator[bytes]:
+    """Four unpredictable bytes at a time (RFC 6455 5.3), a thousand for each system call."""
+    while True:
+        drawn = os.urandom(4096)
+        for position in range(0, len(drawn), 4):
+            yield drawn[position : position + 4]
+
+
+_next_mask = _masks().__next__

@@ -32,7 +32,8 @@ def main() -> int:
     print(summary.markdown(), end="")
     if options.json is not None:
         options.json.write_text(json.dumps(summary.json(), indent=1) + "\n")
-    return 1 if options.check and not all(summary.targets().values()) else 0
+    targets = summary.targets()
+    return 1 if options.check and not (targets and all(targets.values())) else 0
 
 
 def _options() -> argparse.Namespace:

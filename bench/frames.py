@@ -29,15 +29,14 @@ def decode(buffer: bytes) -> tuple[int, bytes, int] | None:
     """The first frame of a buffer: opcode, unmasked payload, bytes used; None while it is not whole."""
     if len(buffer) < 2:
         return None
-    length, position = buffer[1] & 0x7F, 2
-    if length >= 126:
-        wide = 2 if length == 126 else 8
+    length = buffer[1] & 0x7F
+    wide = 0 if length < 126 else 2 if length == 126 else 8
+    if wide:
         length = int.from_bytes(buffer[2 : 2 + wide], "big")
-        position += wide
-    mask = buffer[position : position + 4] if buffer[1] & 0x80 else b""
-    position += len(mask)
+    position = 2 + wide + (4 if buffer[1] & 0x80 else 0)
     if len(buffer) < position + length:
         return None
+    mask = buffer[2 + wide : position]
     payload = buffer[position : position + length]
     return buffer[0] & 0x0F, _masked(payload, mask) if mask else payload, position + length
 

@@ -130,7 +130,7 @@ class Summary:
             return ""
         delivered = min(one["delivered_percent"] for one in voices)
         busy = max(one["load_busy_percent"] for one in voices)
-        return f"The load process was busy at most {busy:.0f} %; at least {delivered:.0f} % of the load went through in time."
+        return f"The load process was busy at most {busy:.0f} %; at least {delivered:.0f} % of the load came in time."
 
     def _processes(self) -> list[str]:
         return [name for name in self._plan.subjects if name != "direct"]

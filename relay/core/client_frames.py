@@ -80,6 +80,10 @@ class ClientFrame:
 _NOT_ONE_MESSAGE = Refusal(Rule.NOT_ONE_MESSAGE, "", f"send one JSON object with exactly one of {', '.join(KINDS)}")
 
 
+_ABSENT = object()
+"""Stands for a null field until its object was read, so that its other spelling is still noticed."""
+
+
 class _Refused(Exception):  # noqa: N818 - not an error of ours: the way out of the recursion below
     def __init__(self, rule: Rule, path: str, words: str) -> None:
         self.refusal = Refusal(rule, path, words)
@@ -152,13 +156,13 @@ class _Reader:
             name = field.name
             if name in canonical:
                 raise _Refused(Rule.TWO_SPELLINGS, _join(path, name), "is given twice, in camelCase and snake_case")
-            if item is None:
+            if item is None and field.kind is not Kind.VALUE:  # in proto3 JSON null is the same as absent, save there
                 nulls = True
-                canonical[name] = None
+                canonical[name] = _ABSENT
             else:
                 canonical[name] = self._field(field, item, path, depth)
-        if nulls:  # in proto3 JSON null is the same as absent
-            return {name: item for name, item in canonical.items() if item is not None}
+        if nulls:
+            return {name: item for name, item in canonical.items() if item is not _ABSENT}
         return canonical
 
     def _unknown(self, canonical: dict[str, Any], key: str, item: object, path: str, depth: int) -> None:

@@ -174,7 +174,9 @@ class Policy:
             allowed = True if allow is True else allow.get(name, allow.get(ANYTHING))
             denied = deny.get(ANYTHING) or deny.get(name)
             must = enforced.get(name) if type(enforced) is dict else None
-            if value == must or (value == [] and allowed is None):  # as enforced, or an SDK's way to say nothing
+            if must is not None and value == must:
+                continue
+            if value == [] and allowed is None:  # an SDK's way to say nothing
                 continue
             nested = type(value) is dict and type(must) is dict  # a part of it may be as enforced
             if denied is True or (allowed is None and not nested):

@@ -173,7 +173,12 @@ class Driver:
         return self._group.create_task(work, name=name)
 
     def _attach(self, number: int, socket: Socket, limits: LegLimits) -> Leg:
-        leg = Leg(socket, limits, lambda congested: self._on_congestion(number, congested))
+        leg = Leg(
+            socket,
+            limits,
+            lambda congested: self._on_congestion(number, congested),
+            lambda begins: self._on_batch(number, begins),
+        )
         if any(other.congested for other in self._across(number)):
             leg.pause()
         self._legs[number] = leg
@@ -190,6 +195,14 @@ class Driver:
                 leg.pause()
             else:
                 leg.resume()
+
+    def _on_batch(self, number: int, begins: bool) -> None:
+        """One read brought several messages: what they become is written with one system call too."""
+        for leg in self._across(number):
+            if begins:
+                leg.cork()
+            else:
+                leg.uncork()
 
     async def _open(self, number: int) -> None:
         observer = self._wiring.observer

@@ -9,6 +9,7 @@ the same few methods.
 import asyncio
 import os
 from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass
 from struct import Struct
 from typing import Any, cast
 
@@ -29,15 +30,23 @@ _FINAL, _MASKED = 0x80, 0x80  # the highest bits of a frame's first two bytes, R
 _SHORT, _MEDIUM, _LONG = Struct("!BB").pack, Struct("!BBH").pack, Struct("!BBQ").pack
 
 
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """What an engine tells besides messages."""
+
+    on_end: Callable[[int, str], None]
+    """Once: the code and reason of the peer's goodbye, or what is wrong with the peer, or `ABNORMAL`."""
+    on_writable: Callable[[], None]
+    """The transport takes more again."""
+    on_batch: Callable[[bool], None]
+    """Several messages, which one read has brought, are about to be delivered (True), or were (False)."""
+
+
 class Engine(asyncio.Protocol):
     """One upgraded WebSocket. Every method returns at once."""
 
-    def __init__(self, socket: Socket, on_end: Callable[[int, str], None], on_writable: Callable[[], None]) -> None:
-        """Take the transport over from aiohttp; messages wait in its queue until `start` and `resume`.
-
-        `on_end` is told once: the code and reason of the peer's goodbye, or what is wrong with the peer, or `ABNORMAL`.
-        `on_writable` is told whenever the transport takes more again.
-        """
+    def __init__(self, socket: Socket, hooks: Hooks) -> None:
+        """Take the transport over from aiohttp; messages wait in its queue until `start` and `resume`."""
         assert socket._writer is not None, "the handshake is over"
         assert socket._reader is not None, "the handshake is over"
         self.writable = True
@@ -46,8 +55,7 @@ class Engine(asyncio.Protocol):
         """Whether bytes came from the peer; cleared by whoever looks."""
         self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when the connection is closed or lost."""
-        self._on_end = on_end
-        self._on_writable = on_writable
+        self._hooks = hooks
         self._deliver: Deliver
         self._socket = socket
         self._masks = isinstance(socket, ClientWebSocketResponse)
@@ -59,6 +67,7 @@ class Engine(asyncio.Protocol):
         self._broken = False
         self._ended = False
         self._said_goodbye = False
+        self._corked: list[bytes] | None = None
         parser = self._http._payload_parser if self._http is not None else None
         if parser is None or self._transport.is_closing():  # lost or broken between aiohttp's handshake and now
             self._transport.abort()
@@ -101,9 +110,24 @@ class Engine(asyncio.Protocol):
         if masked:
             mask, body = _next_mask(), bytearray(payload)
             websocket_mask(mask, body)
-            transport.write(header + mask + body)
+            frame = header + mask + body
         else:
-            transport.write(header + payload)
+            frame = header + payload
+        if self._corked is None:
+            transport.write(frame)
+        else:
+            self._corked.append(frame)
+
+    def cork(self) -> None:
+        """Collect the frames that are written until `uncork`."""
+        if self._corked is None:
+            self._corked = []
+
+    def uncork(self) -> None:
+        """Write the collected frames with one system call."""
+        frames, self._corked = self._corked, None
+        if frames and not self._transport.is_closing():
+            self._transport.writelines(frames)
 
     def say_goodbye(self, code: int, reason: str) -> None:
         """Write the close frame, the last one; a second goodbye goes nowhere."""
@@ -112,6 +136,7 @@ class Engine(asyncio.Protocol):
 
     def close(self) -> None:
         """Close the connection when everything written has left."""
+        self.uncork()
         self._transport.close()
 
     def abort(self) -> None:
@@ -148,7 +173,7 @@ class Engine(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The transport's buffer is below its low-water mark."""
         self.writable = True
-        self._on_writable()
+        self._hooks.on_writable()
 
     def _release(self) -> None:
         if isinstance(self._socket, ClientWebSocketResponse):
@@ -157,6 +182,21 @@ class Engine(asyncio.Protocol):
             self.gone.set_result(None)
 
     def _deliver_waiting(self) -> None:
+        if len(self._waiting) > 1:
+            self._hooks.on_batch(True)
+            self._deliver_each()
+            self._hooks.on_batch(False)
+        elif self._waiting:
+            self._deliver_each()
+        if self._paused:
+            return
+        if self._broken:
+            error = self._messages.exception()
+            self._end(int(error.code) if isinstance(error, WebSocketError) else ABNORMAL, "")
+        elif self.gone.done():
+            self._end(ABNORMAL, "")
+
+    def _deliver_each(self) -> None:
         while self._waiting and not self._paused:
             message = _finish(self._messages.read())
             kind = message.type
@@ -166,18 +206,11 @@ class Engine(asyncio.Protocol):
                 self.write(message.data, PONG)
             elif kind is CLOSE:
                 self._end(message.data or NO_STATUS, message.extra or "")
-        if self._paused:
-            return
-        if self._broken:
-            error = self._messages.exception()
-            self._end(int(error.code) if isinstance(error, WebSocketError) else ABNORMAL, "")
-        elif self.gone.done():
-            self._end(ABNORMAL, "")
 
     def _end(self, code: int, reason: str) -> None:
         if not self._ended:
             self._ended = True
-            self._on_end(code, reason)
+            self._hooks.on_end(code, reason)
 
 
 def _finish(work: Coroutine[Any, Any, Any]) -> Any:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from aiohttp import WSMsgType
 
-from relay.net.engine import BINARY, PING, TEXT, Deliver, Engine, Socket
+from relay.net.engine import BINARY, PING, TEXT, Deliver, Engine, Hooks, Socket
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +38,18 @@ MIN_PROGRESS_BYTES = 4096
 class Leg:
     """One WebSocket: delivers as it reads, writes at once or in order, closes with a deadline. Has no task."""
 
-    def __init__(self, socket: Socket, limits: LegLimits, on_congestion: Callable[[bool], None]) -> None:
-        """`on_congestion` is told when the outbox fills (True) and when it has emptied (False)."""
+    def __init__(
+        self,
+        socket: Socket,
+        limits: LegLimits,
+        on_congestion: Callable[[bool], None],
+        on_batch: Callable[[bool], None],
+    ) -> None:
+        """`on_congestion` is told when the outbox fills (True) and when it has emptied (False), `on_batch` when several
+        messages at once are about to be delivered (True) and when they were (False)."""
         self.congested = False
         """Whether more waits than should: whoever feeds this leg is to wait."""
-        self._engine = Engine(socket, self._on_end, self._flush)
+        self._engine = Engine(socket, Hooks(self._on_end, self._flush, on_batch))
         self._limits = limits
         self._on_congestion = on_congestion
         self._outbox: deque[tuple[bytes, WSMsgType]] = deque()
@@ -77,6 +84,14 @@ class Leg:
             self._engine.write(payload, kind)
         else:
             self._wait(payload, kind)
+
+    def cork(self) -> None:
+        """Collect what is sent until `uncork`, and write it at once."""
+        self._engine.cork()
+
+    def uncork(self) -> None:
+        """Write what was collected."""
+        self._engine.uncork()
 
     def pause(self) -> None:
         """Read nothing more from the peer until `resume`."""

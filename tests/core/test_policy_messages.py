@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import orjson
 import pytest
 
 from relay.core.client_frames import ClientFrame, Refusal, Rule
@@ -27,7 +28,7 @@ def judged(
     under: Policy, kind: str, body: dict[str, Any], conversation: Conversation | None = None
 ) -> tuple[dict[str, Any], list[Refusal]]:
     """What is left of a message, and what was wrong with it."""
-    frame = ClientFrame(kind, body)
+    frame = ClientFrame(kind, orjson.loads(orjson.dumps(body)))  # as it comes: nothing in it is shared
     violations = under.check(frame, conversation or Conversation())
     return frame.body, violations
 
@@ -39,8 +40,8 @@ CONTROLS = {"audioStreamEnd": True, "activityStart": {}, "activityEnd": {}}
 
 def test_a_voice_conversation_is_allowed_by_default() -> None:
     """Audio, its signals and typed text pass untouched, alone and together."""
-    for body in ({"audio": AUDIO}, {"text": "x"}, dict(CONTROLS), {"audio": AUDIO, "text": "x", **CONTROLS}):
-        assert judged(policy(), "realtimeInput", dict(body)) == (body, [])
+    for body in ({"audio": AUDIO}, {"text": "x"}, CONTROLS, {"audio": AUDIO, "text": "x", **CONTROLS}):
+        assert judged(policy(), "realtimeInput", body) == (body, [])
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,7 @@ def test_a_voice_conversation_is_allowed_by_default() -> None:
 def test_kinds_of_input_can_be_forbidden(messages: Messages, body: dict[str, Any], left: dict[str, Any]) -> None:
     """What is forbidden is taken out, each field by its name, and the rest stays."""
     names = sorted(body.keys() - left.keys())
-    found, violations = judged(policy(messages), "realtimeInput", dict(body))
+    found, violations = judged(policy(messages), "realtimeInput", body)
     assert found == left
     assert violations == [
         Refusal(Rule.MESSAGE_FIELD, f"realtimeInput.{name}", "may not be sent by the client") for name in names
@@ -73,14 +74,14 @@ def test_video_can_be_allowed() -> None:
 
 def turn(role: str | None = "user", *parts: Any) -> dict[str, Any]:
     """A turn of a conversation."""
-    return ({} if role is None else {"role": role}) | {"parts": list(parts or (dict(TEXT),))}
+    return ({} if role is None else {"role": role}) | {"parts": list(parts or (TEXT,))}
 
 
 @pytest.mark.parametrize("role", ["user", "", None])
 def test_a_user_s_turn_is_allowed(role: str | None) -> None:
     """A turn without a role is the user's."""
     body = {"turns": [turn(role)], "turnComplete": True}
-    assert judged(policy(), "clientContent", {**body}) == (body, [])
+    assert judged(policy(), "clientContent", body) == (body, [])
 
 
 @pytest.mark.parametrize(
@@ -115,7 +116,7 @@ def test_turn_complete_alone_is_allowed() -> None:
 def test_roles_can_be_allowed(roles: set[str]) -> None:
     """An operator may trust a client with more."""
     body = {"turns": [turn("model")]}
-    assert judged(policy(Messages(roles=frozenset(roles))), "clientContent", {**body}) == (body, [])
+    assert judged(policy(Messages(roles=frozenset(roles))), "clientContent", body) == (body, [])
 
 
 def test_the_model_may_speak_in_a_seeded_history_until_it_is_complete() -> None:
@@ -132,7 +133,7 @@ def test_the_model_may_speak_in_a_seeded_history_until_it_is_complete() -> None:
 
 def test_parts_other_than_text_are_taken_out() -> None:
     """A part loses what is forbidden, a turn its empty parts, a message its empty turns."""
-    body = {"turns": [turn("user", dict(TEXT), dict(IMAGE), {**TEXT, "thought": True}), turn("user", dict(IMAGE))]}
+    body = {"turns": [turn("user", TEXT, IMAGE, {**TEXT, "thought": True}), turn("user", IMAGE)]}
     found, violations = judged(policy(), "clientContent", body)
     assert found == {"turns": [turn("user", TEXT, TEXT)]}
     assert [violation.path for violation in violations] == [
@@ -145,14 +146,16 @@ def test_parts_other_than_text_are_taken_out() -> None:
 def test_what_was_empty_before_stays() -> None:
     """Only what a policy emptied is left out; a client's own empty parts and turns are its own affair."""
     body: dict[str, Any] = {"turns": [turn("user", {}), {"role": "user"}, {}]}
-    assert judged(policy(), "clientContent", {**body}) == (body, [])
+    assert judged(policy(), "clientContent", body) == (body, [])
+    found, violations = judged(policy(), "clientContent", {"turns": [*body["turns"], turn("model")]})
+    assert (found, len(violations)) == (body, 1)
 
 
 @pytest.mark.parametrize("parts", [{"text", "inlineData"}, {"*"}], ids=str)
 def test_parts_can_be_allowed(parts: set[str]) -> None:
     """An operator may let images in."""
     body = {"turns": [turn("user", IMAGE)]}
-    assert judged(policy(Messages(parts=frozenset(parts))), "clientContent", {**body}) == (body, [])
+    assert judged(policy(Messages(parts=frozenset(parts))), "clientContent", body) == (body, [])
 
 
 @pytest.mark.parametrize(
@@ -167,7 +170,7 @@ def test_a_kind_of_message_can_be_forbidden(messages: Messages, kind: str) -> No
     """Nothing is left of a message whose kind is not allowed, whatever it holds."""
     bodies: list[dict[str, Any]] = [{}, {"turns": [turn()]}, {"functionResponses": [{"id": "a"}]}, {"tools": {}}]
     for body in bodies:
-        found, violations = judged(policy(messages, allow=frozenset({"*"})), kind, {**body}, Conversation({"a"}))
+        found, violations = judged(policy(messages, allow=frozenset({"*"})), kind, body, Conversation({"a"}))
         assert found == {}
         assert violations == [Refusal(Rule.MESSAGE_KIND, kind, "may not be sent by the client")]
 
@@ -257,7 +260,7 @@ def test_only_so_many_past_calls_are_remembered() -> None:
 
 def test_parts_of_an_answer_are_judged_like_parts_of_a_turn() -> None:
     """A tool's image needs the same permission as the user's; the answer itself stays."""
-    found, violations = answered(called("a"), answer("a", parts=[dict(IMAGE)]))
+    found, violations = answered(called("a"), answer("a", parts=[IMAGE]))
     assert found == [answer("a", parts=[])]
     assert [violation.path for violation in violations] == ["toolResponse.functionResponses.parts.inlineData"]
     allowed = policy(Messages(parts=frozenset({"inlineData"})))
@@ -281,15 +284,13 @@ def test_an_update_may_change_what_a_setup_might_have_set() -> None:
     """The permissions for setup hold for updates, down to the tool."""
     body = {"systemInstruction": INSTRUCTION, "tools": {"tools": [FUNCTIONS]}}
     under = policy(UPDATES, allow=frozenset({"systemInstruction", "tools.functionDeclarations"}))
-    assert judged(under, "contextUpdate", {**body}) == (body, [])
+    assert judged(under, "contextUpdate", body) == (body, [])
 
 
 def test_an_update_may_not_change_more_than_a_setup() -> None:
     """What setup may not hold is taken out of an update, and named."""
     body = {"systemInstruction": INSTRUCTION, "tools": {"tools": [SEARCH, {**FUNCTIONS, **SEARCH}]}}
-    found, violations = judged(
-        policy(UPDATES, allow=frozenset({"tools.functionDeclarations"})), "contextUpdate", {**body}
-    )
+    found, violations = judged(policy(UPDATES, allow=frozenset({"tools.functionDeclarations"})), "contextUpdate", body)
     assert found == {"tools": {"tools": [FUNCTIONS]}}
     assert [violation.path for violation in violations] == [
         "contextUpdate.systemInstruction",
@@ -324,7 +325,7 @@ def test_what_is_enforced_can_not_be_updated(name: str) -> None:
     enforced = {"systemInstruction": INSTRUCTION, "tools": [SEARCH]}
     under = policy(UPDATES, allow=frozenset({"*"}), enforce={name: enforced[name]})
     body = {"systemInstruction": INSTRUCTION, "tools": {"tools": [SEARCH]}}
-    found, violations = judged(under, "contextUpdate", {**body})
+    found, violations = judged(under, "contextUpdate", body)
     assert name not in found
     assert len(found) == 1
     assert violations == [Refusal(Rule.MESSAGE_FIELD, f"contextUpdate.{name}", "may not be sent by the client")]

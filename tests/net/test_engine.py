@@ -12,7 +12,7 @@ import trustme
 import uvloop
 from aiohttp import WSMsgType, web
 
-from relay.net.engine import ABNORMAL, BINARY, NO_STATUS, TEXT, Engine, Socket
+from relay.net.engine import ABNORMAL, BINARY, NO_STATUS, TEXT, Engine, Hooks, Socket
 
 WAIT_S = 10.0
 UPGRADE = (
@@ -30,7 +30,9 @@ class Watched:
         self.messages: list[tuple[bytes, bool]] = []
         self.ends: list[tuple[int, str]] = []
         self.writable_again = 0
-        self.engine = Engine(socket, lambda code, reason: self.ends.append((code, reason)), self._on_writable)
+        self.batches: list[bool] = []
+        hooks = Hooks(lambda code, reason: self.ends.append((code, reason)), self._on_writable, self.batches.append)
+        self.engine = Engine(socket, hooks)
 
     def _on_writable(self) -> None:
         self.writable_again += 1
@@ -202,6 +204,41 @@ async def test_what_a_server_sends_with_its_answer_is_not_lost() -> None:
 
     assert watched.messages == [(b"at once", True)]
     assert watched.ends == [(1011, "no")]
+
+
+async def test_corked_frames_are_written_together_and_in_order() -> None:
+    """What one read brought leaves with one system call: the far end gets all of it with one read, goodbye included."""
+
+    async def conversation(reader: asyncio.StreamReader, _: asyncio.StreamWriter, accepted: Any) -> None:
+        watched = accepted()
+        watched.start()
+        watched.engine.write(b"before", TEXT)
+        assert await reader.readexactly(8) == b"\x81\x06before"
+        watched.engine.cork()
+        watched.engine.write(b"one", TEXT)
+        watched.engine.write(b"two", BINARY)
+        await asyncio.sleep(0.02)
+        watched.engine.say_goodbye(1000, "")
+        watched.engine.close()
+        assert await reader.read(1000) == b"\x81\x03one\x82\x03two\x88\x02\x03\xe8"
+
+    await _with_raw_client(conversation)
+
+
+async def test_several_messages_of_one_read_are_announced() -> None:
+    """So that whoever forwards them can cork; a single one, the common case, is not worth it."""
+
+    async def conversation(_: asyncio.StreamReader, writer: asyncio.StreamWriter, accepted: Any) -> None:
+        watched = accepted()
+        watched.start()
+        writer.write(_frame(b"alone"))
+        await watched.until(lambda: watched.messages)
+        assert watched.batches == []
+        writer.write(_frame(b"two") + _frame(b"at once"))
+        await watched.until(lambda: len(watched.messages) == 3)
+        assert watched.batches == [True, False]
+
+    await _with_raw_client(conversation)
 
 
 async def test_nothing_is_delivered_while_paused() -> None:

@@ -43,7 +43,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--sessions", type=int, help="voice sessions (100)")
     parser.add_argument("--subjects", help=f"comma-separated, of {','.join(SUBJECTS)} (all)")
     parser.add_argument("--only", help="comma-separated, of voice,up,down,setup (all)")
-    parser.add_argument("--ladder", help="comma-separated numbers of sessions for another look at latency (200,400)")
+    parser.add_argument("--ladder", help="comma-separated numbers of sessions for another look at latency (300)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="save every figure here")
     parser.add_argument("--check", action="store_true", help="exit with 1 when a target is missed")
     return parser.parse_args()

@@ -39,7 +39,7 @@ class Plan:
     loop_s: float = 2.0
     setups: int = 320
     setups_at_once: int = 16
-    ladder: tuple[int, ...] = (200, 400)
+    ladder: tuple[int, ...] = (300,)
     """Numbers of sessions at which latency is looked at again."""
     ladder_s: float = 4.0
     subject_core: int = 0

@@ -1,6 +1,7 @@
 """Client messages: what is read, how it is rewritten, and what is refused, one example of each."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,12 @@ def test_a_key_given_twice_is_refused(tree: Any) -> None:
     assert refusal.words == "is given twice in one object"
 
 
+def test_the_repeated_key_is_the_one_that_is_named() -> None:
+    """The client learns which of its keys it is."""
+    labels = Members([('"a"', "1"), ('"b"', "2"), ('"c"', "3"), ('"b"', "2")])
+    assert refused({"setup": {"labels": labels}}) == Refusal(Rule.DUPLICATE_KEY, "b", "is given twice in one object")
+
+
 def test_escapes_and_colons_alone_are_no_duplicates() -> None:
     """Colons inside strings, and escaped keys, do not confuse the count of members."""
     frame = accepted({"setup": Members([(escaped("model"), "models/a:b"), ('"labels"', {"x:y": '":"', "z": "\\:"})])})
@@ -225,6 +232,8 @@ def test_a_deep_member_behind_its_duplicate_is_refused(depth: int) -> None:
         ({"setup": {"tools": [{"functionDeclarations": [{"x": 1}]}]}}, "setup.tools.functionDeclarations.x"),
         ({"setup": {"__proto__": {}}}, "setup.__proto__"),
         ({"setup": {"\u0000\x1b[31m\n\u202e": 1}}, "setup.??[31m??"),
+        ({"setup": {"k" * 40: 1}}, "setup." + "k" * 40),
+        ({"setup": {"k" * 41: 1}}, "setup." + "k" * 40 + "…"),
         ({"setup": {"k" * 1_000_000: 1}}, "setup." + "k" * 40 + "…"),
     ],
     ids=lambda value: str(value)[:40],
@@ -264,28 +273,36 @@ def test_passing_unknown_fields_opens_no_other_door(tree: Any, rule: Rule) -> No
 # Bounds --------------------------------------------------------------------------------------------------------------
 
 
-def nested(levels: int) -> Any:
-    """A setup with a free-form value that has this many objects and lists around its innermost."""
-    value: Any = 1
-    for level in range(levels):
-        value = [value] if level % 2 else {"a": value}
-    return generation({"responseJsonSchema": value})
+def nested(levels: int, innermost: Any, wrap: Callable[[Any], Any]) -> Any:
+    """A value wrapped this many times."""
+    for _ in range(levels):
+        innermost = wrap(innermost)
+    return innermost
 
 
-def test_depth_is_bounded() -> None:
-    """Objects and lists may nest to a fixed depth in free-form values, and not one level deeper."""
-    levels = MAX_DEPTH - 3  # setup, generationConfig and responseJsonSchema are on the way
-    assert accepted(nested(levels))
-    refusal = refused(nested(levels + 1))
-    assert refusal == Refusal(Rule.TOO_DEEP, "setup.generationConfig.responseJsonSchema", "nests deeper than 32 levels")
-
-
-def test_depth_is_bounded_in_messages_too() -> None:
-    """A message inside itself is counted like any other nesting."""
-    schema: Any = {"type": "STRING"}
-    for _ in range(MAX_DEPTH + 1):
-        schema = {"items": schema}
-    assert refused(generation({"responseSchema": schema})).rule is Rule.TOO_DEEP
+@pytest.mark.parametrize(
+    ("place", "wrap", "levels"),
+    [
+        # setup, its field and the value itself count; a list or map of messages adds two levels at a time
+        (lambda value: generation({"responseJsonSchema": value}), lambda value: [value], MAX_DEPTH - 3),
+        (lambda value: generation({"responseJsonSchema": value}), lambda value: {"a": value}, MAX_DEPTH - 3),
+        (lambda value: generation({"responseSchema": value}), lambda value: {"items": value}, MAX_DEPTH - 3),
+        (lambda value: generation({"responseSchema": value}), lambda value: {"anyOf": [value]}, (MAX_DEPTH - 3) // 2),
+        (
+            lambda value: generation({"responseSchema": value}),
+            lambda value: {"properties": {"a": value}},
+            (MAX_DEPTH - 3) // 2,
+        ),
+        (lambda value: {"setup": {"new": value}}, lambda value: [value], MAX_DEPTH - 2),
+    ],
+    ids=["lists", "objects", "messages", "lists of messages", "maps of messages", "unknown"],
+)
+def test_depth_is_bounded(place: Callable[[Any], Any], wrap: Callable[[Any], Any], levels: int) -> None:
+    """Whatever nests may do so to a fixed depth, and not one level deeper."""
+    assert accepted(place(nested(levels, {}, wrap)), pass_unknown=True)
+    refusal = refused(place(nested(levels + 1, {}, wrap)), pass_unknown=True)
+    assert refusal.rule is Rule.TOO_DEEP
+    assert refusal.detail.endswith("nests deeper than 32 levels")
 
 
 @pytest.mark.parametrize(

@@ -202,8 +202,6 @@ class _Reader:
             return _bytes(item, path)
         if type(item) is str:
             self.colons += item.count(":")
-            if kind is Kind.STRING:
-                return item
         if kind is Kind.ENUM:
             return _enum(field.enum, item, path)
         return _SCALARS[kind](item, path)

@@ -176,10 +176,10 @@ class Policy:
             must = enforced.get(name) if type(enforced) is dict else None
             if must is not None and value == must:
                 continue
-            if value == [] and allowed is None:  # an SDK's way to say nothing
+            if value == [] and not allowed:  # an SDK's way to say nothing
                 continue
             nested = type(value) is dict and type(must) is dict  # a part of it may be as enforced
-            if denied is True or (allowed is None and not nested):
+            if denied is True or (not allowed and not nested):
                 violations.append(Refusal(Rule.SETUP_FIELD, here, "may not be set by the client"))
             elif allowed is True and not denied:
                 kept[name] = value

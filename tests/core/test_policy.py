@@ -102,7 +102,7 @@ def test_nothing_is_allowed_by_default() -> None:
         "setup.labels",
         "setup.systemInstruction",
         "setup.generationConfig",
-        "setup.historyConfig.initialHistoryInClientContent",
+        "setup.historyConfig",
     ]
     assert {violation.rule for violation in ruling.violations} == {Rule.SETUP_FIELD}
     assert ruling.violations[0].detail == "setup.tools may not be set by the client"
@@ -184,7 +184,7 @@ def test_everything_does_not_include_transparent_or_history() -> None:
     }
     assert paths(ruled(policy(("*",)), **body)) == [
         "setup.sessionResumption.transparent",
-        "setup.historyConfig.initialHistoryInClientContent",
+        "setup.historyConfig",
     ]
     named = policy(("*", "sessionResumption.transparent", "historyConfig"))
     assert ruled(named, **body).body == {"model": MODEL, **body}

@@ -13,14 +13,17 @@ from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
 
-import uvloop
-
 from relay import __version__, config, log, sim
 from relay.app import Relay
 from relay.config import Config, ConfigError
 from relay.sim import profile as sim_profile
 from relay.sim import scenario as sim_scenario
 from relay.sim import server as sim_server
+
+try:
+    from uvloop import new_event_loop
+except ImportError:  # pyproject.toml asks for it on Linux only
+    from asyncio import new_event_loop  # type: ignore[assignment]
 
 EXIT_CONFIG = 78  # sysexits.h: EX_CONFIG
 EXIT_UNAVAILABLE = 69  # sysexits.h: EX_UNAVAILABLE
@@ -88,8 +91,8 @@ def _announce(line: str) -> None:
 
 
 def _run(main: Callable[[], object]) -> None:
-    """Run a coroutine function on uvloop, which costs a fifth less per frame than asyncio's own loop."""
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    """Run a coroutine function, on uvloop where there is one: docs/performance.md shows what that saves."""
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(main())  # type: ignore[arg-type]
 
 

@@ -133,3 +133,12 @@ def test_every_command_explains_itself(command: str) -> None:
 
     assert done.returncode == 0
     assert done.stdout.startswith(f"usage: relay {command}")
+
+
+def test_the_command_works_without_uvloop() -> None:
+    """It is installed on Linux only; elsewhere asyncio's own loop serves."""
+    program = "import sys; sys.modules['uvloop'] = None; from relay.cli import main; sys.exit(main(['token']))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=WAIT_S, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["key"]

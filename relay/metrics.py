@@ -4,8 +4,6 @@ Labels come from enums and from configured tenants, never from what a client sen
 sessions count in plain integers, and `Flow` hands over what was added since it last did.
 """
 
-from dataclasses import dataclass
-
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
@@ -67,7 +65,7 @@ class Metrics:
         )
         build = Gauge("relay_build_info", "Always 1; the version is a label.", ["version"], registry=registry)
         build.labels(__version__).set(1)
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # each counter would have a second series
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
@@ -80,28 +78,11 @@ class Metrics:
             self.sessions.labels(tenant, reason.label, reason.blame.value)
 
 
-@dataclass(slots=True)
-class _Reported:
-    frames_up: int = 0
-    frames_down: int = 0
-    bytes_up: int = 0
-    bytes_down: int = 0
-    turns: int = 0
-    interruptions: int = 0
-    tool_calls: int = 0
-    prompt: int = 0
-    response: int = 0
-    thoughts: int = 0
-    tool_use: int = 0
-    cached: int = 0
-
-
 class Flow:
     """Carries one session's meter over into the counters, as often as somebody looks at them."""
 
     def __init__(self, metrics: Metrics, tenant: str, meter: Meter) -> None:
         self._meter = meter
-        self._reported = _Reported()
         self._counters = {
             "frames_up": metrics.frames.labels(tenant, "up"),
             "frames_down": metrics.frames.labels(tenant, "down"),
@@ -115,13 +96,13 @@ class Flow:
             kind: metrics.tokens.labels(tenant, kind)
             for kind in ("prompt", "response", "thoughts", "tool_use", "cached")
         }
+        self._reported = dict.fromkeys((*self._counters, *self._token_counters), 0)
 
     def report(self) -> None:
         """Add to the counters what was metered since the last call."""
         for source, counters in ((self._meter, self._counters), (self._meter.tokens, self._token_counters)):
             for name, counter in counters.items():
-                total = getattr(source, name)
-                added = total - getattr(self._reported, name)
+                added = getattr(source, name) - self._reported[name]
                 if added:
                     counter.inc(added)
-                    setattr(self._reported, name, total)
+                    self._reported[name] += added

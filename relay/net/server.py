@@ -21,13 +21,14 @@ from relay.core.policy import Policy
 from relay.core.session import Limits, Session
 from relay.log import Scrubber
 from relay.metrics import Metrics
+from relay.net import tcp
 from relay.net.auth import PROTOCOL, Authenticator, Identity, credential_of
 from relay.net.driver import Driver, Wiring
 from relay.net.handles import HandleSealer
 from relay.net.leg import LegLimits
 from relay.net.registry import Live, Registry
 from relay.net.report import Report
-from relay.net.upstream import METHOD, Upstream, tune
+from relay.net.upstream import METHOD, Upstream
 from relay.web import CONTENT_SECURITY_POLICY, Asset
 
 ALIAS = "/v1/live"
@@ -212,7 +213,7 @@ class Server:
             return web.Response(status=400)  # nobody is left to read it
         raw = request.get_extra_info("socket")
         if raw is not None:
-            tune(raw, CLIENT_USER_TIMEOUT_MS)
+            tcp.tune(raw, CLIENT_USER_TIMEOUT_MS)
         await self._run(socket, live, admitted.policy)
         return socket
 

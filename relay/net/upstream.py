@@ -12,6 +12,7 @@ from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, ClientWebS
 from pydantic import SecretStr
 
 from relay import __version__
+from relay.net import tcp
 
 METHOD = "google.ai.generativelanguage.{version}.GenerativeService.BidiGenerateContent"
 
@@ -113,28 +114,6 @@ async def _refuse_redirects(request: ClientRequest, handler: ClientHandlerType) 
 def _socket(address: tuple[int, int, int, str, tuple[str, int]]) -> socket.socket:
     family, kind, protocol, _, _ = address
     made = socket.socket(family=family, type=kind, proto=protocol)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)  # only heeded before connect
-    tune(made, USER_TIMEOUT_MS)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, tcp.RECEIVE_BUFFER_BYTES)  # only heeded before connect
+    tcp.tune(made, USER_TIMEOUT_MS)
     return made
-
-
-SEND_BUFFER_BYTES = 128 * 1024
-"""The kernel's share of what waits for a slow peer; left alone it grows to 4 MiB a socket."""
-
-
-RECEIVE_BUFFER_BYTES = 256 * 1024
-"""The kernel's share of what Gemini sends to a client that is not reading; left alone it grows to 6 MiB a socket."""
-
-
-def tune(sock: socket.socket, user_timeout_ms: int) -> None:
-    """Bound what the kernel buffers, and let TCP itself notice a dead peer: after 15 s idle, or while sending."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (
-        ("TCP_KEEPIDLE", 15),
-        ("TCP_KEEPINTVL", 5),
-        ("TCP_KEEPCNT", 3),
-        ("TCP_USER_TIMEOUT", user_timeout_ms),
-    ):
-        if hasattr(socket, name):  # Linux has all four
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from relay.net.upstream import SEND_BUFFER_BYTES
+from relay.net.tcp import SEND_BUFFER_BYTES
 from tests.net.conftest import TENANT_KEY, WAIT_S, Origin, Running, Start, end_of
 
 CHUNK = json.dumps({"serverContent": {"modelTurn": {"parts": [{"text": "x" * 60_000}]}}}).encode()

@@ -7,6 +7,7 @@ import aiohttp
 import pytest
 from yarl import URL
 
+from relay import app
 from tests.net.conftest import KEY, PATH, TENANT_KEY, WAIT_S, Origin, Start, end_of
 
 SETUP = '{"setup":{}}'
@@ -334,3 +335,25 @@ async def test_early_messages_wait_for_setup_complete_and_keep_their_order(start
     await end_of(socket)
 
     assert origin.received == [f'{{"realtimeInput":{{"text":"{number}"}}}}' for number in range(5)]
+
+
+async def test_a_handshake_that_drips_is_cut(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that sends a byte of its headers now and then does not keep its socket: the limit is on the whole."""
+    monkeypatch.setattr(app, "SLOW_HANDSHAKE_S", 0.3)
+    running = await start()
+    host, port = running.addresses["listen"].removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"GET /v1/live HTTP/1.1\r\nX-Slow: ")
+
+    async def drip() -> None:
+        while True:
+            writer.write(b"a")
+            await asyncio.sleep(0.05)
+
+    dripping = asyncio.ensure_future(drip())
+    try:
+        async with asyncio.timeout(WAIT_S):
+            assert await reader.read() == b""
+    finally:
+        dripping.cancel()
+        writer.close()

@@ -99,6 +99,7 @@ _BEGINNINGS: tuple[tuple[str, CloseReason], ...] = (
     ("Your project has been denied access", CloseReason.UPSTREAM_KEY_REFUSED),
     ("Agent Platform API has not been used", CloseReason.UPSTREAM_KEY_REFUSED),
     ("Permission denied", CloseReason.UPSTREAM_KEY_REFUSED),
+    ("Permission '", CloseReason.UPSTREAM_KEY_REFUSED),  # as Vertex's other methods put it: assumed here
     ("Request had invalid authentication", CloseReason.UPSTREAM_KEY_REFUSED),
     ("User location is not supported", CloseReason.UPSTREAM_REGION),
     ("Your prepayment credits", CloseReason.UPSTREAM_BILLING),

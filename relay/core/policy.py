@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from relay.core.backend import DEVELOPER, Backend
 from relay.core.client_frames import ClientFrame, Refusal, Rule
 
 ANYTHING = "*"
@@ -32,6 +33,8 @@ class Models:
     default: str
     allowed: frozenset[str]
     aliases: Mapping[str, str] = field(default_factory=dict)
+    backend: Backend = DEVELOPER
+    """The service that has them."""
 
     def resolve(self, name: str) -> str | None:
         """The full name of the model a client asked for; None when it may not have it."""
@@ -39,7 +42,9 @@ class Models:
             return self.default
         name = self.aliases.get(name.removeprefix("models/"), name)
         full = name if "/" in name else f"models/{name}"
-        return full if full in self.allowed or ANYTHING in self.allowed or full == self.default else None
+        # Vertex bills the project in a name, so "any model" does not mean one of any project.
+        anything = ANYTHING in self.allowed and not full.startswith("projects/")
+        return full if anything or full in self.allowed or full == self.default else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +138,8 @@ class Policy:
         behaviour: Behaviour,
     ) -> None:
         self.name = name
+        self.backend = models.backend
+        """The service its sessions run on."""
         self.messages = messages
         self.behaviour = behaviour
         self._models = models

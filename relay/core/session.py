@@ -186,7 +186,7 @@ class Session:
         self.model = ruling.body["model"]
         self._wants_resumption = ruling.wants_resumption
         self._conversation.seeding = _seeds_history(ruling.body)
-        self._setup = ClientFrame("setup", ruling.body).encode()
+        self._setup = ClientFrame("setup", self._policy.backend.addressed(ruling.body)).encode()
         self._enter(State.CONNECTING)
         return [
             *_stripped(ruling.violations),

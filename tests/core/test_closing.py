@@ -105,6 +105,7 @@ SEEN = [
     (1006, "", CloseReason.UPSTREAM_FAILED),
     (1007, "API key not valid. Please pass a valid API key.", CloseReason.UPSTREAM_KEY_REFUSED),
     (1007, "API key expired. Please renew the API key.", CloseReason.UPSTREAM_KEY_REFUSED),
+    (1008, "Permission 'aiplatform.endpoints.predict' denied on resource", CloseReason.UPSTREAM_KEY_REFUSED),
     (1007, "Request contains an invalid argument.", CloseReason.UPSTREAM_SETUP_REFUSED),
     (1007, "Invalid JSON payload received. Unknown name", CloseReason.UPSTREAM_SETUP_REFUSED),
     (1007, "Invalid session handle", CloseReason.UPSTREAM_HANDLE_REFUSED),

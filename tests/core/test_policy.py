@@ -83,6 +83,13 @@ def test_a_star_allows_every_model() -> None:
     assert ruled(policy(models=Models(MODEL, frozenset({"*"}))), model="other").body == {"model": "models/other"}
 
 
+def test_a_star_does_not_reach_into_projects() -> None:
+    """A name may hold the project that Vertex bills: such a name must stand in the list as it is."""
+    name = "projects/acme/locations/eu/publishers/google/models/x"
+    assert len(ruled(policy(models=Models(MODEL, frozenset({"*"}))), model=name).violations) == 1
+    assert ruled(policy(models=Models(MODEL, frozenset({"*", name}))), model=name).body == {"model": name}
+
+
 # allow and deny ------------------------------------------------------------------------------------------------------
 
 

@@ -59,7 +59,7 @@ def build(tree: Mapping[str, Any], problems: list[str] | None = None) -> Config:
 
 def _combinations(tree: Mapping[str, Any]) -> list[str]:
     """Mistakes that no section sees alone. Looks at the unvalidated tree, so that they are reported with the rest."""
-    problems = []
+    problems = _credentials(_mapping(tree.get("upstream")))
     policies = _mapping(tree.get("policies"))
     demo = _mapping(tree.get("demo")).get("tenant")
     tenants = tree.get("tenants")
@@ -80,6 +80,29 @@ def _combinations(tree: Mapping[str, Any]) -> list[str]:
     listen, admin = _mapping(tree.get("listen")), _mapping(tree.get("admin"))
     if listen.get("port", 8080) == admin.get("port", 9090) != 0:
         problems.append("admin.port: is the same as listen.port")
+    return problems
+
+
+def _credentials(upstream: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the choice of credentials: a key for the Developer API, or a project or a key for Vertex."""
+    vertex = upstream.get("vertex")
+    keys = [name for name in ("api_key", "api_key_file") if upstream.get(name) is not None]
+    problems = ["upstream: has both api_key and api_key_file: keep one"] if len(keys) > 1 else []
+    if vertex is None:
+        return problems if keys else ["upstream: needs api_key, api_key_file or vertex"]
+    vertex = _mapping(vertex)
+    given = {name for name in ("location", "credentials_file", "access_token_file") if vertex.get(name) is not None}
+    if vertex.get("project") is None:
+        if not keys:
+            problems.append("upstream.vertex.project: is missing (express mode does without, but needs an API key)")
+        problems.extend(f"upstream.vertex.{name}: means nothing without a project" for name in sorted(given))
+        return problems
+    if keys:
+        problems.append(f"upstream.{keys[0]}: is of no use on Vertex with a project: keep one of them")
+    if "location" not in given:
+        problems.append("upstream.vertex.location: is missing")
+    if {"credentials_file", "access_token_file"} <= given:
+        problems.append("upstream.vertex: has both credentials_file and access_token_file: keep one")
     return problems
 
 

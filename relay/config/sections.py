@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator, model_validator
 
 from relay.config.units import Bytes, Seconds
 from relay.core import policy as core
@@ -63,16 +63,43 @@ class Admin(_Section):
     port: Port = Field(9090, description="TCP port; 0 picks a free one.")
 
 
-class Upstream(_Section):
-    """Where Gemini is, and the key for it."""
+class Vertex(_Section):
+    """Gemini on Vertex (Gemini Enterprise Agent Platform) instead of the Developer API; vertex.md tells more."""
 
-    base_url: str = Field(
-        "wss://generativelanguage.googleapis.com", description="Gemini's address, or that of `relay sim`."
+    project: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9][a-z0-9.:-]{0,62}$",
+        description="Google Cloud project; in express mode none, but an API key.",
     )
-    api_version: Literal["v1", "v1beta", "v1alpha"] = Field("v1beta", description="Version in Google's path.")
+    location: str | None = Field(
+        None,
+        pattern=r"^[a-z][a-z0-9-]{0,30}$",
+        description="Where it serves the project: a region such as us-central1, or `us`, `eu`, `global`.",
+    )
+    api_version: Literal["v1", "v1beta1"] = Field("v1beta1", description="Version in Google's path.")
+    credentials_file: Path | None = Field(
+        None, description="JSON file of a service account or workload identity; else application default credentials."
+    )
+    access_token_file: Path | None = Field(
+        None, description="File that holds an access token and is written anew before it expires."
+    )
+
+
+class Upstream(_Section):
+    """Where Gemini is, and the relay's credentials there: an API key or a project on Vertex."""
+
     api_key: SecretStr | None = Field(None, description='Google\'s API key; only as "${NAME}".')
     api_key_file: Path | None = Field(None, description="File that holds Google's API key.")
-    connect_timeout: Seconds = Field(5.0, gt=0, description="For one dial: TCP, TLS and the upgrade.")
+    vertex: Vertex | None = Field(None, description="Use Vertex.")
+    base_url: str = Field(
+        "", validate_default=True, description="Address of `relay sim` or the like; Google's own when empty."
+    )
+    api_version: Literal["v1", "v1beta", "v1alpha"] = Field(
+        "v1beta", description="Version in the Developer API's path; Vertex has its own."
+    )
+    connect_timeout: Seconds = Field(
+        5.0, gt=0, description="For one dial: an access token where one is due, TCP, TLS and the upgrade."
+    )
     setup_deadline: Seconds = Field(
         15.0, gt=0, description="From the client's setup to Gemini's answer, retries included."
     )
@@ -80,21 +107,15 @@ class Upstream(_Section):
 
     @field_validator("base_url")
     @classmethod
-    def _websocket_url(cls, url: str) -> str:
+    def _websocket_url(cls, url: str, others: ValidationInfo) -> str:
+        if not url:
+            return _google(others.data.get("vertex"))
         parts = urlsplit(url)
         if parts.scheme not in {"ws", "wss"} or not parts.hostname:
             raise ValueError("must be a ws:// or wss:// address")
         if parts.username or parts.query or parts.fragment:
             raise ValueError("may have no user, query or fragment: the key goes into upstream.api_key")
         return url.rstrip("/")
-
-    @model_validator(mode="after")
-    def _one_key(self) -> Self:
-        if self.api_key is not None and self.api_key_file is not None:
-            raise ValueError("has both api_key and api_key_file: keep one")
-        if self.api_key is None and self.api_key_file is None:
-            raise ValueError("needs api_key or api_key_file")
-        return self
 
 
 class ModelRule(_Section):
@@ -245,6 +266,17 @@ class Config(_Section):
     limits: Limits = Field(Limits(), description="Bounds of one session.")
     log: Log = Field(Log(), description="Logs.")
     demo: Demo | None = Field(None, description="Serve the demo page. `relay demo` sets this itself.")
+
+
+def _google(vertex: Vertex | None) -> str:
+    """Google's own address of the Live API."""
+    if vertex is None:
+        return "wss://generativelanguage.googleapis.com"
+    if vertex.location in {None, "global"}:
+        return "wss://aiplatform.googleapis.com"
+    if vertex.location in {"us", "eu"}:
+        return f"wss://aiplatform.{vertex.location}.rep.googleapis.com"
+    return f"wss://{vertex.location}-aiplatform.googleapis.com"
 
 
 def full_model(name: str) -> str:

@@ -81,7 +81,7 @@ def test_every_mistake_is_reported_at_once_with_its_path(tmp_path: Path) -> None
         ("upstream: {api_key: literal-secret-key}", "upstream.api_key: is a secret"),
         ("upstream: {api_key: '${GOOGLE}', base_url: 'https://x'}", "upstream.base_url: must be a ws:// or wss://"),
         ("upstream: {api_key: '${GOOGLE}', base_url: 'wss://x/?key=1'}", "upstream.base_url: may have no user"),
-        ("upstream: {}", "upstream: needs api_key or api_key_file"),
+        ("upstream: {}", "upstream: needs api_key, api_key_file or vertex"),
         ("tenants: [{id: a, keys: [plain-key], policy: p}]", "tenants[0].keys[0]: is a secret"),
         ("tenants: [{id: a, policy: p}]", "tenants[0]: needs keys or key_files"),
         ("tenants: [{id: 'a b', policy: p}]", "tenants[0].id: "),

@@ -1,6 +1,7 @@
 """The composition root: settings become objects, objects become listeners, signals become a drain.
 
-Nothing else imports `relay.config` and `relay.net` together, and nobody below receives the whole configuration.
+Beside `relay.upstream`, its part for the way to Google, nothing else imports `relay.config` and `relay.net` together,
+and nobody below receives the whole configuration.
 """
 
 import asyncio
@@ -19,11 +20,12 @@ import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from relay import log
+from relay import log, upstream
 from relay import web as pages
 from relay.config import Config, ConfigError, PolicyRule, secret_of
 from relay.config.sections import Listen, ModelRule, full_model
 from relay.core import policy as core
+from relay.core.backend import DEVELOPER, Backend
 from relay.core.session import Limits
 from relay.metrics import Metrics
 from relay.net import admin
@@ -32,7 +34,6 @@ from relay.net.handles import HandleSealer
 from relay.net.leg import LegLimits
 from relay.net.registry import Registry
 from relay.net.server import ALIAS, Admitted, Bounds, Pages, Parts, Server
-from relay.net.upstream import Target, Upstream
 
 DEMO_VOICES = ("Kore", "Puck", "Charon", "Fenrir", "Aoede", "Leda", "Orus", "Zephyr")
 """Prebuilt voices the demo page offers."""
@@ -59,15 +60,17 @@ class Relay:
         self._metrics = Metrics(CollectorRegistry())
         for tenant in config.tenants:
             self._metrics.declare(tenant.id)
-        target = _target(config)
-        self._upstream = Upstream(target)
         keys, known = _tenant_keys(config)
         self._demo_key = secrets.token_urlsafe(24)
         if config.demo is not None:
             keys.add(config.demo.tenant, self._demo_key)
         handle_secret = secret_of(config.handles.secret, config.handles.secret_file)
-        self.scrubber = log.Scrubber([*known, self._demo_key, target.api_key.get_secret_value()])
-        policies = {name: policy_of(name, rule) for name, rule in config.policies.items()}
+        google_key = secret_of(config.upstream.api_key, config.upstream.api_key_file)
+        known += [self._demo_key, *([google_key.get_secret_value()] if google_key is not None else [])]
+        self.scrubber = log.Scrubber(known)
+        backend = upstream.backend_of(config.upstream)
+        self._upstream = upstream.dialer(config.upstream, backend, google_key, self.scrubber.learn)
+        policies = {name: policy_of(name, rule, backend) for name, rule in config.policies.items()}
         self._tenants = {
             tenant.id: Admitted(policies[tenant.policy], frozenset(tenant.origins), tenant.quotas.concurrent_sessions)
             for tenant in config.tenants
@@ -156,19 +159,19 @@ class Relay:
             {
                 "path": self._config.listen.path_prefix + ALIAS,
                 "key": self._demo_key,
-                "model": _models(self._config.policies[tenant.policy].model).default,
+                "model": _models(self._config.policies[tenant.policy].model, DEVELOPER).default,
                 "upstream": self._demo_upstream,
                 "voices": DEMO_VOICES,
             },
         )
 
 
-def policy_of(name: str, rule: PolicyRule) -> core.Policy:
+def policy_of(name: str, rule: PolicyRule, backend: Backend = DEVELOPER) -> core.Policy:
     """Compile one policy of the file for the sessions that run under it."""
     messages = rule.messages
     return core.Policy(
         name,
-        _models(rule.model),
+        _models(rule.model, backend),
         setup=core.SetupRules(rule.enforce, rule.defaults, frozenset(rule.allow), frozenset(rule.deny)),
         messages=core.Messages(
             **messages.model_dump(exclude={"roles", "parts"}),
@@ -183,12 +186,13 @@ def policy_of(name: str, rule: PolicyRule) -> core.Policy:
     )
 
 
-def _models(rule: ModelRule | str) -> core.Models:
+def _models(rule: ModelRule | str, backend: Backend) -> core.Models:
     model = rule if isinstance(rule, ModelRule) else ModelRule(default=rule)
     return core.Models(
         default=model.default,
         allowed=frozenset(entry if entry == core.ANYTHING else full_model(entry) for entry in model.allow),
         aliases={alias: full_model(target) for alias, target in model.aliases.items()},
+        backend=backend,
     )
 
 
@@ -206,13 +210,6 @@ def _tenant_keys(config: Config) -> tuple[TenantKeys, list[str]]:
                 raise ConfigError([f'tenants: a key of "{tenant.id}" begins with sha256: but is no hash']) from None
             known.append(secret.get_secret_value())
     return keys, known
-
-
-def _target(config: Config) -> Target:
-    upstream = config.upstream
-    key = secret_of(upstream.api_key, upstream.api_key_file)
-    assert key is not None, "validated: there is exactly one"
-    return Target(upstream.base_url, upstream.api_version, key, upstream.connect_timeout, upstream.max_message)
 
 
 def _bounds(config: Config) -> Bounds:

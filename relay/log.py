@@ -6,6 +6,7 @@ Whatever goes into an event passes `Scrubber` last, so a secret that Google echo
 import logging
 import re
 import sys
+from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,8 +17,10 @@ _MIN_SECRET_CHARACTERS = 8
 _PREFIX_CHARACTERS = 12
 """A reason is cut at 123 bytes, so a secret may come in part; this much of its beginning counts as the secret."""
 
-_KEY_SHAPES = re.compile(r"AIza[\w-]{10,}|auth_tokens/[\w-]+|(?i:bearer|token) [\w.~+/=-]{8,}")
-"""What a Google API key, an ephemeral token and a credential header look like, known to us or not."""
+_MAX_LEARNED = 8
+
+_KEY_SHAPES = re.compile(r"AIza[\w-]{10,}|auth_tokens/[\w-]+|ya29\.[\w.~+/=-]+|(?i:bearer|token) [\w.~+/=-]{8,}")
+"""What a Google API key, ephemeral token, access token and a credential header look like, known to us or not."""
 
 MASK = "[secret]"
 
@@ -26,9 +29,15 @@ class Scrubber:
     """Replaces known secrets, their beginnings and anything shaped like a Google credential."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        prefixes = sorted({secret[:_PREFIX_CHARACTERS] for secret in secrets if len(secret) >= _MIN_SECRET_CHARACTERS})
-        known = "|".join(re.escape(prefix) + r"[\w.~+/=%-]*" for prefix in prefixes)
-        self._known = re.compile(known) if known else None
+        self._given = set(secrets)
+        self._learned: deque[str] = deque(maxlen=_MAX_LEARNED)
+        self._known = _prefixes(self._given)
+
+    def learn(self, secret: str) -> None:
+        """Mask one more; of those learned in this way the last few are kept, because old ones have expired."""
+        if secret not in self._learned:
+            self._learned.append(secret)
+            self._known = _prefixes({*self._given, *self._learned})
 
     def scrub(self, text: str) -> str:
         """The text with every secret masked."""
@@ -48,6 +57,12 @@ class Scrubber:
         if isinstance(value, list | tuple):
             return [self._clean(entry) for entry in value]
         return value
+
+
+def _prefixes(secrets: Iterable[str]) -> re.Pattern[str] | None:
+    prefixes = sorted({secret[:_PREFIX_CHARACTERS] for secret in secrets if len(secret) >= _MIN_SECRET_CHARACTERS})
+    known = "|".join(re.escape(prefix) + r"[\w.~+/=%-]*" for prefix in prefixes)
+    return re.compile(known) if known else None
 
 
 def configure(level: str, style: str, scrubber: Scrubber) -> None:

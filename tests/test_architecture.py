@@ -28,7 +28,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "metrics": {"core"},
     "log": {"core"},
     "net": {"core", "metrics", "log", "web"},
-    "app": {"core", "config", "net", "metrics", "log", "web"},
+    "upstream": {"core", "config", "net"},
+    "app": {"core", "config", "net", "upstream", "metrics", "log", "web"},
     "cli": {"app", "config", "sim", "log", "core"},
     "__main__": {"cli"},
 }

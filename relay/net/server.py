@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import structlog
 from aiohttp import hdrs, web
 
+from relay.core.backend import DEVELOPER_METHOD
 from relay.core.closing import Close, CloseReason
 from relay.core.policy import Policy
 from relay.core.session import Limits, Session
@@ -28,14 +29,14 @@ from relay.net.handles import HandleSealer
 from relay.net.leg import LegLimits
 from relay.net.registry import Live, Registry
 from relay.net.report import Report
-from relay.net.upstream import METHOD, Upstream
+from relay.net.upstream import Upstream
 from relay.web import CONTENT_SECURITY_POLICY, Asset
 
 ALIAS = "/v1/live"
 ENDPOINTS = frozenset(
     {ALIAS}
     | {
-        f"/ws/{METHOD.format(version=version)}{suffix}"
+        DEVELOPER_METHOD.format(version=version) + suffix
         for version in ("v1", "v1beta", "v1alpha")
         for suffix in ("", "Constrained")
     }

@@ -1,4 +1,4 @@
-"""Dialling Gemini: the address, the key in its header, TLS, time limits; failures as a status, never as their text.
+"""Dialling Gemini: address, credentials in a header, TLS, time limits; failures as a status, never as their text.
 
 aiohttp's exceptions print the request's URL and headers, so not one of them leaves this module.
 """
@@ -9,12 +9,10 @@ from dataclasses import dataclass
 
 import aiohttp
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, ClientWebSocketResponse
-from pydantic import SecretStr
 
 from relay import __version__
 from relay.net import tcp
-
-METHOD = "google.ai.generativelanguage.{version}.GenerativeService.BidiGenerateContent"
+from relay.net.credentials import Credential, CredentialError
 
 USER_TIMEOUT_MS = 4000
 """TCP gives a peer up that acknowledges nothing for this long: a dead path is noticed without pings, whose answers
@@ -22,7 +20,10 @@ Gemini was seen to delay by 8 to 30 s."""
 
 
 class DialError(Exception):
-    """Gemini was not reached; `status` is its HTTP answer, or 0 where there was none."""
+    """Gemini was not reached; `status` is its HTTP answer, or 0 where there was none.
+
+    401 stands for credentials of no use too, with which Gemini was not even asked.
+    """
 
     def __init__(self, status: int, cause: str) -> None:
         super().__init__(cause)
@@ -31,27 +32,21 @@ class DialError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to dial and what with."""
+    """Where to dial, and within what bounds."""
 
-    base_url: str
-    """ws:// or wss://, no slash at its end."""
-    api_version: str
-    api_key: SecretStr
+    url: str
+    """ws:// or wss://, with the path of the Live API's method; no credential is in it."""
     timeout_s: float
-    """For TCP, TLS and the upgrade together."""
+    """For credentials, TCP, TLS and the upgrade together."""
     max_message_bytes: int
-
-    @property
-    def url(self) -> str:
-        """The address of the Live API's method; the key is not in it."""
-        return f"{self.base_url}/ws/{METHOD.format(version=self.api_version)}"
 
 
 class Upstream:
     """Dials Gemini for every session of the process."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, credential: Credential) -> None:
         self._target = target
+        self._credential = credential
         self._client: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
@@ -62,6 +57,7 @@ class Upstream:
             middlewares=(_refuse_redirects,),
             trust_env=False,
         )
+        self._credential.start()
 
     async def stop(self) -> None:
         """Close it; sessions must have ended."""
@@ -71,28 +67,31 @@ class Upstream:
     async def dial(self) -> ClientWebSocketResponse[bool]:
         """Open one WebSocket to Gemini. Raises DialError."""
         assert self._client is not None, "start() comes first"
-        status = 0
+        status, waiting_for = 0, "token "
         try:
             async with asyncio.timeout(self._target.timeout_s):
+                credentials = await self._credential.headers()
+                waiting_for = ""
                 return await self._client.ws_connect(
                     self._target.url,
-                    headers={
-                        "x-goog-api-key": self._target.api_key.get_secret_value(),
-                        "User-Agent": f"relay/{__version__}",
-                    },
+                    headers={**credentials, "User-Agent": f"relay/{__version__}"},
                     autoping=False,
                     compress=0,
                     max_msg_size=self._target.max_message_bytes,
                     decode_text=False,
                 )
+        except CredentialError as error:
+            status, cause = error.status, f"token {error.cause}"
         except aiohttp.WSServerHandshakeError as error:
             status, cause = error.status, "handshake"
+            if status == 401:
+                self._credential.refused()
         except _RedirectedError as error:
             status, cause = error.status, "redirect"
         except aiohttp.ClientConnectorCertificateError:
             cause = "certificate"
         except (aiohttp.ClientError, OSError, ValueError) as error:  # a timeout is an OSError
-            cause = type(error).__name__
+            cause = waiting_for + type(error).__name__
         raise DialError(status, cause) from None
 
 

@@ -11,16 +11,17 @@ import trustme
 from aiohttp import web
 from pydantic import SecretStr
 
+from relay.net.credentials import ApiKey
 from relay.net.upstream import DialError, Target, Upstream
-from tests.net.conftest import KEY, WAIT_S, Origin, Start, end_of
+from tests.net.conftest import KEY, PATH, WAIT_S, Origin, Start, end_of
 
 
-def _target(url: str, timeout_s: float = 5.0) -> Target:
-    return Target(url, "v1beta", SecretStr(KEY), timeout_s, 1024 * 1024)
+def _upstream(url: str, timeout_s: float = 5.0) -> Upstream:
+    return Upstream(Target(url + PATH, timeout_s, 1024 * 1024), ApiKey(SecretStr(KEY)))
 
 
 async def _dial(url: str, timeout_s: float = 5.0) -> aiohttp.ClientWebSocketResponse[bool]:
-    upstream = Upstream(_target(url, timeout_s))
+    upstream = _upstream(url, timeout_s)
     await upstream.start()
     try:
         return await upstream.dial()
@@ -208,7 +209,7 @@ async def test_proxies_of_the_environment_are_ignored(origin: Origin, monkeypatc
     """A proxy would see the key."""
     for name in ("http_proxy", "https_proxy", "ws_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    upstream = Upstream(_target(origin.url))
+    upstream = _upstream(origin.url)
     await upstream.start()
     async with asyncio.timeout(WAIT_S):
         socket = await upstream.dial()

@@ -21,6 +21,7 @@ SECRET = "AKanaryKey-0123456789-abcdef"
         f"twice {SECRET} and {SECRET}",
         "a Google key AIzaSyA1234567890abcdefghijklmnopqrstuv",
         "a token auth_tokens/abcdef0123456789",
+        "an access token ya29.c.c0abcdef0123456789_-",
         "Authorization: Bearer abc.def.ghi-jkl",
     ],
 )
@@ -38,6 +39,21 @@ def test_secrets_are_masked(text: str) -> None:
 def test_short_words_are_no_secrets() -> None:
     """A key of a few letters would mask half of every line."""
     assert log.Scrubber(["sim"]).scrub("the simulator") == "the simulator"
+
+
+def test_learned_secrets_are_masked_and_forgotten_in_turn() -> None:
+    """Access tokens follow one another for as long as the process lives; those given at its start stay."""
+    scrubber = log.Scrubber([SECRET])
+    tokens = [f"{number:02}-good-for-an-hour" for number in range(100)]
+    for token in tokens:
+        scrubber.learn(token)
+        scrubber.learn(token)
+    shown = scrubber.scrub(" ".join([SECRET, *tokens]))
+
+    assert shown.split()[0] == log.MASK
+    assert tokens[-1] not in shown
+    assert tokens[-2] not in shown
+    assert tokens[0] in shown
 
 
 @pytest.fixture

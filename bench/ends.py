@@ -77,7 +77,10 @@ class _End(asyncio.Protocol):
         now = perf_counter()
         for opcode, length in counter.feed(chunk):
             if opcode in (TEXT, BINARY):
-                flow.arrived(length, now)
+                if session.own_frames and not self._masked_input:
+                    session.own_frames -= 1
+                else:
+                    flow.arrived(length, now)
             elif opcode == PING:
                 self._transport.write(encode(b"", PONG, masked=not self._masked_input))
             elif opcode == CLOSE:

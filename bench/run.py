@@ -122,8 +122,8 @@ async def _check(bench: Bench) -> None:
         running.process.check()
     if running.admin_port is not None:
         counted = await forwarded(running)
-        # setupComplete is a frame to the relay; here it is part of opening a session
-        ours = {"up": bench.frames_up, "down": bench.frames_down + bench.sessions}
+        # setupComplete and the first handle are frames to the relay; here they are part of opening a session
+        ours = {"up": bench.frames_up, "down": bench.frames_down + 2 * bench.sessions}
         if counted != ours:
             raise BenchError(f"{running.name} counted {counted}, the two ends {ours}")
 

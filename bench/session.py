@@ -58,6 +58,8 @@ class Session:
         """Whether the setup must arrive with the operator's system instruction in it."""
         self.up = Flow()
         self.down = Flow()
+        self.own_frames = 1 if enforced else 0
+        """Messages of the relay's own that are still to come: it gives a client its first handle itself."""
         self.closing = False
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.ends_left = 0

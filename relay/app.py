@@ -12,7 +12,7 @@ import secrets
 import signal
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -23,13 +23,16 @@ from prometheus_client import CollectorRegistry
 from relay import log, upstream
 from relay import web as pages
 from relay.config import Config, ConfigError, PolicyRule, secret_of
-from relay.config.sections import Listen, ModelRule, full_model
+from relay.config.sections import Handover, Listen, ModelRule, full_model
 from relay.core import policy as core
 from relay.core.backend import DEVELOPER, Backend
-from relay.core.session import Limits
+from relay.core.dialling import Pace
+from relay.core.handover import Continuity, Order
+from relay.core.limits import Limits
 from relay.metrics import Metrics
 from relay.net import admin
 from relay.net.auth import TenantKeys
+from relay.net.faults import Faults
 from relay.net.handles import HandleSealer
 from relay.net.leg import LegLimits
 from relay.net.registry import Registry
@@ -49,8 +52,17 @@ Announce = Callable[[str], None]
 class Relay:
     """One relay process: the public listener, the operator's listener, and everything behind them."""
 
-    def __init__(self, config: Config, *, demo_upstream: str = "gemini") -> None:
-        """`demo_upstream` is what the demo page calls the other end: `gemini` or `simulator`."""
+    def __init__(
+        self,
+        config: Config,
+        *,
+        demo_upstream: str = "gemini",
+        demo_faults: Mapping[str, Callable[[], int]] | None = None,
+    ) -> None:
+        """`demo_upstream` is what the demo page calls the other end: `gemini` or `simulator`.
+
+        `demo_faults` are what the page may do to that end, by name; each returns how many connections it hit.
+        """
         self._config = config
         room = min(config.listen.max_sessions, _socket_budget())
         if room < config.listen.max_sessions:
@@ -83,6 +95,7 @@ class Relay:
                 handle_secret.get_secret_value().encode() if handle_secret else secrets.token_bytes(32),
                 config.handles.lifetime,
                 time.time,
+                upstream.account_of(config.upstream, google_key),
             ),
             registry=self.registry,
             metrics=self._metrics,
@@ -91,6 +104,7 @@ class Relay:
             random=random.random,
         )
         self._demo_upstream = demo_upstream
+        self._demo_faults = demo_faults or {}
         self._runners: list[web.AppRunner] = []
 
     async def start(self) -> dict[str, str]:
@@ -116,7 +130,8 @@ class Relay:
 
     async def stop(self) -> int:
         """Drain, then close everything; how many sessions had to be cut."""
-        left = await self.registry.drain(self._config.limits.drain_timeout)
+        limits = self._config.limits
+        left = await self.registry.drain(limits.drain_timeout, limits.close_timeout)
         self.registry.stop()
         for runner in reversed(self._runners):
             await runner.cleanup()
@@ -162,7 +177,9 @@ class Relay:
                 "model": _models(self._config.policies[tenant.policy].model, DEVELOPER).default,
                 "upstream": self._demo_upstream,
                 "voices": DEMO_VOICES,
+                "faults": list(self._demo_faults),
             },
+            Faults(tenant.id, self._demo_faults) if self._demo_faults else None,
         )
 
 
@@ -182,6 +199,7 @@ def policy_of(name: str, rule: PolicyRule, backend: Backend = DEVELOPER) -> core
             strip=rule.on_violation == "strip",
             pass_unknown=rule.unknown_fields == "pass",
             server_text=rule.server_frames == "text",
+            announce=rule.continuity_events,
         ),
     )
 
@@ -222,13 +240,33 @@ def _bounds(config: Config) -> Bounds:
     return Bounds(
         session=Limits(
             setup_s=limits.setup_timeout,
-            connect_s=config.upstream.setup_deadline,
             held_bytes=limits.held,
             session_s=limits.session_length,
+            parking_s=config.parking.window,
+            parking_bytes=config.parking.buffer,
+            pace=Pace(
+                connect_s=config.upstream.setup_deadline,
+                answer_s=config.upstream.answer_timeout,
+                dials_per_minute=config.handover.dials_per_minute,
+            ),
+            continuity=_continuity(config.handover, upstream.backend_of(config.upstream).transparent),
         ),
         downstream=LegLimits(**common, ping_s=limits.ping_interval, silence_s=limits.client_silence),
         upstream=LegLimits(**common),
         max_message_bytes=limits.max_message,
+    )
+
+
+def _continuity(handover: Handover, transparent: bool) -> Continuity:
+    return Continuity(
+        rotate_after_s=handover.rotate_after,
+        order=Order(handover.order),
+        margin_s=handover.margin,
+        deadline_s=handover.deadline,
+        journal_bytes=handover.journal,
+        journal_audio_s=handover.journal_audio,
+        stall_after_s=handover.stall_after,
+        transparent=transparent,
     )
 
 

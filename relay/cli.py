@@ -10,6 +10,7 @@ import secrets
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import resources
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from relay.config import Config, ConfigError
 from relay.sim import profile as sim_profile
 from relay.sim import scenario as sim_scenario
 from relay.sim import server as sim_server
+from relay.sim.actions import Action
 
 try:
     from uvloop import new_event_loop
@@ -115,16 +117,24 @@ def _demo(options: argparse.Namespace) -> int:
 _SIMULATED: Mapping[str, str] = {"GEMINI_API_KEY": "simulator"}
 """The demo's environment when there is no key: the simulator takes any."""
 
+_DEMO_FAULTS: Mapping[str, Action] = {
+    "cut": Action("cut", {"reset": True}),
+    "go_away": Action("go_away", {"time_left": 50.0}),
+}
+"""What the demo page may do to every call at the simulator: a TCP reset, or Google's notice (seconds) of a move."""
+
 
 async def _run_demo(settings: Config, *, simulated: bool) -> None:
     async with contextlib.AsyncExitStack() as stack:
+        faults: dict[str, Callable[[], int]] = {}
         if simulated:
             simulator = sim.Simulator(sim.Profile())
             await simulator.start()
             stack.push_async_callback(simulator.stop)
             upstream = settings.upstream.model_copy(update={"base_url": simulator.url})
             settings = settings.model_copy(update={"upstream": upstream})
-        relay = Relay(settings, demo_upstream="simulator" if simulated else "gemini")
+            faults = {kind: partial(_hit, simulator, action) for kind, action in _DEMO_FAULTS.items()}
+        relay = Relay(settings, demo_upstream="simulator" if simulated else "gemini", demo_faults=faults)
         log.configure(settings.log.level, settings.log.format, relay.scrubber)
 
         def announce(line: str) -> None:
@@ -132,6 +142,10 @@ async def _run_demo(settings: Config, *, simulated: bool) -> None:
             print(f"Open {json.loads(line)['demo']} in a browser; Ctrl-C ends it.", file=sys.stderr, flush=True)
 
         await relay.run(announce)
+
+
+def _hit(simulator: sim.Simulator, action: Action) -> int:
+    return len(simulator.fault(action))
 
 
 def _sim(options: argparse.Namespace) -> int:

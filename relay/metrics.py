@@ -11,9 +11,11 @@ from prometheus_client.process_collector import ProcessCollector
 
 from relay import __version__
 from relay.core.closing import CloseReason
+from relay.core.handover import Cause, Outcome
 from relay.core.meter import Meter
 
 _SETUP_BUCKETS_S = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0)
+_STALL_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _FIRST_AUDIO_BUCKETS_S = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 
 
@@ -45,6 +47,34 @@ class Metrics:
         self.held_frames = Counter(
             "relay_held_frames", "Client messages that had to wait for Gemini.", ["tenant"], registry=registry
         )
+        self.dropped_frames = Counter(
+            "relay_dropped_frames",
+            "Messages that a handover, or a client's absence, could not keep.",
+            ["tenant", "direction"],
+            registry=registry,
+        )
+        self.handovers = Counter(
+            "relay_handovers",
+            "Moves of a session from one connection to Gemini to the next.",
+            ["tenant", "cause", "outcome"],
+            registry=registry,
+        )
+        self.handover_stall = Histogram(
+            "relay_handover_stall_seconds",
+            "For how long nothing a client sent could reach Gemini.",
+            ["tenant"],
+            buckets=_STALL_BUCKETS_S,
+            registry=registry,
+        )
+        self.sessions_parked = Gauge(
+            "relay_sessions_parked", "Sessions that wait for their client to come back.", ["tenant"], registry=registry
+        )
+        self.client_resumes = Counter(
+            "relay_client_resumes",
+            "Clients that came back with a handle, by how.",
+            ["tenant", "outcome"],
+            registry=registry,
+        )
         self.violations = Counter(
             "relay_violations", "Rules that clients broke.", ["tenant", "rule", "outcome"], registry=registry
         )
@@ -73,6 +103,13 @@ class Metrics:
     def declare(self, tenant: str) -> None:
         """Begin a tenant's series at zero: a rate can't see a counter that starts at one."""
         self.sessions_active.labels(tenant)
+        self.sessions_parked.labels(tenant)
+        self.handover_stall.labels(tenant)
+        for outcome in ("reattached", "gap", "handle", "fresh"):
+            self.client_resumes.labels(tenant, outcome)
+        for cause in Cause:
+            for result in Outcome:
+                self.handovers.labels(tenant, cause.value, result.value)
         Flow(self, tenant, Meter())
         for reason in CloseReason:
             self.sessions.labels(tenant, reason.label, reason.blame.value)
@@ -88,6 +125,8 @@ class Flow:
             "frames_down": metrics.frames.labels(tenant, "down"),
             "bytes_up": metrics.bytes.labels(tenant, "up"),
             "bytes_down": metrics.bytes.labels(tenant, "down"),
+            "frames_dropped_up": metrics.dropped_frames.labels(tenant, "up"),
+            "frames_dropped_down": metrics.dropped_frames.labels(tenant, "down"),
             "turns": metrics.turns.labels(tenant),
             "interruptions": metrics.interruptions.labels(tenant),
             "tool_calls": metrics.tool_calls.labels(tenant),

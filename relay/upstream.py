@@ -20,6 +20,14 @@ def backend_of(section: sections.Upstream) -> Backend:
     return vertex(section.vertex.api_version, section.vertex.project, section.vertex.location)
 
 
+def account_of(section: sections.Upstream, key: SecretStr | None) -> str:
+    """Whose conversations there a resumption handle can lead to. Holds the key, if there is one."""
+    if key is not None:
+        return f"{section.base_url} {key.get_secret_value()}"
+    assert section.vertex is not None, "validated: a key or a project"
+    return f"{section.base_url} {section.vertex.project} {section.vertex.location}"
+
+
 def dialer(section: sections.Upstream, backend: Backend, key: SecretStr | None, learn: Learn) -> Upstream:
     """What dials it, with `key` if there is one; `learn` is told of secrets that turn up later.
 

@@ -31,6 +31,8 @@ def test_every_counter_of_a_meter_reaches_prometheus() -> None:
         ("frames_up", "frames_down", "bytes_up", "bytes_down", "turns", "interruptions", "tool_calls"), start=1
     ):
         setattr(meter, name, number)
+    for number, name in enumerate(("frames_dropped_up", "frames_dropped_down"), start=20):
+        setattr(meter, name, number)
     for number, kind in enumerate(("prompt", "response", "thoughts", "tool_use", "cached"), start=10):
         setattr(meter.tokens, kind, number)
     Flow(metrics, "t", meter).report()
@@ -46,6 +48,8 @@ def test_every_counter_of_a_meter_reaches_prometheus() -> None:
         ("relay_frames_total", "t", "down"): 2,
         ("relay_frame_bytes_total", "t", "up"): 3,
         ("relay_frame_bytes_total", "t", "down"): 4,
+        ("relay_dropped_frames_total", "t", "up"): 20,
+        ("relay_dropped_frames_total", "t", "down"): 21,
         ("relay_turns_total", "t"): 5,
         ("relay_interruptions_total", "t"): 6,
         ("relay_tool_calls_total", "t"): 7,

@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, fi
 from relay.config.units import Bytes, Seconds
 from relay.core import policy as core
 from relay.core import schema
-from relay.core.client_frames import Refusal, canonical
+from relay.core.client_frames import canonical
+from relay.core.refusals import Refusal
 
 Port = Annotated[int, Field(ge=0, le=65535, strict=True)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
@@ -103,6 +104,7 @@ class Upstream(_Section):
     setup_deadline: Seconds = Field(
         15.0, gt=0, description="From the client's setup to Gemini's answer, retries included."
     )
+    answer_timeout: Seconds = Field(10.0, gt=0, description="For Gemini to answer one setup.")
     max_message: Bytes = Field(16 * 1024**2, ge=1024, description="Largest message taken from Gemini.")
 
     @field_validator("base_url")
@@ -162,6 +164,9 @@ class PolicyRule(_Section):
     unknown_fields: Literal["reject", "pass"] = Field(
         "reject", description="Fields newer than this release of the relay."
     )
+    continuity_events: Literal["never", "loss", "always"] = Field(
+        "loss", description="Which handovers a client is told of: those that lost something, all, none."
+    )
     server_frames: Literal["binary", "text"] = Field(
         "binary", description="Opcode of Gemini's messages: as they come, or text for browsers."
     )
@@ -220,6 +225,32 @@ class Handles(_Section):
     lifetime: Seconds = Field(7200.0, gt=0, description="How long a handle may be used; Gemini keeps its own for 2 h.")
 
 
+class Handover(_Section):
+    """Moving a session from one connection to Gemini to the next; docs/continuity.md says what that keeps."""
+
+    rotate_after: Seconds | None = Field(
+        510.0,
+        gt=0,
+        description="Age of a connection at which the next safe point is used; Gemini warns at 540 s.",
+    )
+    order: Literal["dial_first", "close_first", "overlap"] = Field(
+        "dial_first", description="What comes first in a planned handover; docs/adr/0004 has the measurements."
+    )
+    margin: Seconds = Field(5.0, ge=0, description="Before the end of Gemini's notice a handover is forced.")
+    deadline: Seconds = Field(15.0, gt=0, description="For a handover to succeed before the session ends.")
+    dials_per_minute: int = Field(5, ge=1, description="Dials of one session in any minute.")
+    journal: Bytes = Field(1024**2, ge=1024, description="Client messages kept for replay, for each session.")
+    journal_audio: Seconds = Field(10.0, gt=0, description="Microphone audio kept for replay.")
+    stall_after: Seconds = Field(20.0, gt=0, description="Silence of a Gemini that owes an answer.")
+
+
+class Parking(_Section):
+    """Sessions whose client dropped, and may come back with a resumption handle."""
+
+    window: Seconds = Field(30.0, ge=0, description="How long such a session is kept alive; 0s ends it at once.")
+    buffer: Bytes = Field(1024**2, ge=4096, description="Gemini's messages kept for such a client, for each session.")
+
+
 class Limits(_Section):
     """Bounds of one session."""
 
@@ -263,6 +294,8 @@ class Config(_Section):
     policies: dict[Name, PolicyRule] = Field(description="Named policies.")
     tenants: list[Tenant] = Field(description="Who may connect.")
     handles: Handles = Field(Handles(), description="Resumption handles given to clients.")
+    handover: Handover = Field(Handover(), description="From one connection to Gemini to the next.")
+    parking: Parking = Field(Parking(), description="Sessions whose client dropped.")
     limits: Limits = Field(Limits(), description="Bounds of one session.")
     log: Log = Field(Log(), description="Logs.")
     demo: Demo | None = Field(None, description="Serve the demo page. `relay demo` sets this itself.")

@@ -11,7 +11,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import Enum
 from math import isfinite
 from typing import Any
 
@@ -19,6 +18,7 @@ import orjson
 
 from relay.core import schema
 from relay.core.durations import duration_s
+from relay.core.refusals import Refusal, Rule
 from relay.core.schema import Field, Kind
 
 MAX_DEPTH = 32
@@ -27,41 +27,6 @@ MAX_NODES = 10_000
 """Objects, lists and values in one client message: a bound on the time one message can cost."""
 KINDS = tuple(schema.MESSAGES["ClientMessage"])
 """The names of the client messages; a frame carries exactly one."""
-
-
-class Rule(Enum):
-    """Which rule a client message broke; the value is the metric label."""
-
-    NOT_JSON = "not_json"
-    NOT_ONE_MESSAGE = "not_one_message"
-    DUPLICATE_KEY = "duplicate_key"
-    TWO_SPELLINGS = "two_spellings"
-    UNKNOWN_FIELD = "unknown_field"
-    WRONG_TYPE = "wrong_type"
-    TOO_DEEP = "too_deep"
-    TOO_LARGE = "too_large"
-    OUT_OF_ORDER = "out_of_order"
-    SETUP_FIELD = "setup_field"
-    MODEL = "model"
-    HANDLE = "handle"
-    MESSAGE_KIND = "message_kind"
-    MESSAGE_FIELD = "message_field"
-    ROLE = "role"
-    TOOL_RESPONSE = "tool_response"
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A message that must not be forwarded: the rule, the dotted path of the offending field, and what to do."""
-
-    rule: Rule
-    path: str
-    words: str
-
-    @property
-    def detail(self) -> str:
-        """The refusal in words that its sender can act on."""
-        return f"{self.path} {self.words}" if self.path else self.words
 
 
 @dataclass(slots=True)

@@ -7,6 +7,8 @@ string never matches reliably) and are never shown to a client. This module must
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 
+from relay.core.refusals import Rule
+
 MAX_REASON_BYTES = 123  # RFC 6455 5.5: a control frame carries 125 bytes, two of them are the code
 
 
@@ -152,3 +154,38 @@ def of_upstream_close(code: int, reason: str) -> CloseReason:
 def of_upstream_status(status: int) -> CloseReason:
     """Classify an HTTP answer that was not the upgrade; 0 stands for no answer at all."""
     return _STATUSES.get(status, CloseReason.UPSTREAM_UNREACHABLE)
+
+
+_RULES = {
+    Rule.OUT_OF_ORDER: CloseReason.BAD_SEQUENCE,
+    **dict.fromkeys(
+        (
+            Rule.NOT_JSON,
+            Rule.NOT_ONE_MESSAGE,
+            Rule.DUPLICATE_KEY,
+            Rule.TWO_SPELLINGS,
+            Rule.UNKNOWN_FIELD,
+            Rule.WRONG_TYPE,
+            Rule.TOO_DEEP,
+            Rule.TOO_LARGE,
+        ),
+        CloseReason.BAD_FRAME,
+    ),
+}
+
+_CLIENT_CODES = {
+    1002: CloseReason.PROTOCOL_ERROR,
+    1006: CloseReason.CLIENT_LOST,
+    1007: CloseReason.BAD_FRAME,
+    1009: CloseReason.FRAME_TOO_BIG,
+}
+
+
+def of_rule(rule: Rule) -> CloseReason:
+    """What breaking a rule is called at the end it leads to."""
+    return _RULES.get(rule, CloseReason.REFUSED_BY_POLICY)
+
+
+def of_client_close(code: int) -> CloseReason:
+    """Classify the end of the client's socket: its code, or the one our engine found for what was wrong with it."""
+    return _CLIENT_CODES.get(code, CloseReason.CLIENT_LEFT)

@@ -1,9 +1,11 @@
 """What to do, in the imperative: the output of `session.Session.handle`. Plain data only."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from relay.core.closing import Close
 from relay.core.events import Timer
+from relay.core.handover import Handover
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +66,59 @@ class UpstreamSaid:
 
 
 @dataclass(frozen=True, slots=True)
+class HandedOver:
+    """Tell the operator of a handover that is over."""
+
+    handover: Handover
+
+
+@dataclass(frozen=True, slots=True)
+class Rejoin:
+    """Give this session's client to the one it comes back to; answer with `RejoinFailed` where that can't be."""
+
+    ticket: Any
+    """What the client's handle says (`downstream.Ticket`)."""
+    received_since: int
+    """Messages the client has, beyond the one that brought the handle."""
+    setup: dict[str, Any]
+    """What it asks Gemini for, as its policy decided; the session it comes back to must run on the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """Tell the operator that the client is gone and the session waits for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientResumed:
+    """Tell the operator that a client came back."""
+
+    via: str
+    """parked: to its own session; handle: to Gemini's memory of it; fresh: to nothing, for there was no handle yet."""
+    replayed: int
+    """Messages it was sent again."""
+    missed: int | None
+    """Messages that are lost to it; None when nobody can say."""
+
+
+@dataclass(frozen=True, slots=True)
 class End:
     """The last command, exactly once: the session is over for this reason; both legs are to be closed with it."""
 
     close: Close
 
 
-Command = OpenUpstream | Send | CloseLeg | SetTimer | CancelTimer | Violated | UpstreamSaid | End
+Command = (
+    OpenUpstream
+    | Send
+    | CloseLeg
+    | SetTimer
+    | CancelTimer
+    | Violated
+    | UpstreamSaid
+    | HandedOver
+    | Rejoin
+    | Parked
+    | ClientResumed
+    | End
+)

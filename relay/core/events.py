@@ -19,6 +19,24 @@ class Timer(Enum):
     """Gemini must have answered the setup by now, however many dials that took."""
     REDIAL = "redial"
     """The pause before the next dial is over."""
+    ANSWER = "answer"
+    """The leg that got its setup must have answered it by now."""
+    CLOSING = "closing"
+    """The upstream leg that is being left has had its time to answer our close."""
+    ROTATE = "rotate"
+    """The upstream leg is old enough to be exchanged at the next safe point."""
+    DEADLINE = "deadline"
+    """A planned handover can't wait for a safe point any longer."""
+    SAFE_POINT = "safe_point"
+    """What was said so far has presumably been played: a safe point may have come."""
+    QUIET = "quiet"
+    """A handle is due: client messages begin, or have ended, to wait for it."""
+    STALL = "stall"
+    """Look whether Gemini owes an answer and says nothing."""
+    PARKING = "parking"
+    """A client that dropped has had its time to come back."""
+    DRAIN = "drain"
+    """The relay's own end: who has not left by now is closed."""
     SESSION = "session"
     """The session's permitted length is over."""
 
@@ -46,9 +64,10 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """An upstream leg finished its WebSocket upgrade."""
+    """An upstream leg finished its WebSocket upgrade; TCP's round trip to it in seconds, where the system knows it."""
 
     leg: int
+    round_trip_s: float = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +93,24 @@ class TimerFired:
 
 
 @dataclass(frozen=True, slots=True)
+class Reattached:
+    """The client came back on a new socket, which is leg 0 from now on; it has every message up to that place."""
+
+    received: int
+
+
+@dataclass(frozen=True, slots=True)
+class RejoinFailed:
+    """There is no session to take over: gone, of another replica, or (`taken`) claimed with this handle before."""
+
+    taken: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class DrainRequested:
-    """The relay is shutting down and this session must end now."""
+    """The relay is shutting down; the client has `time_left_s` seconds to go elsewhere by itself."""
+
+    time_left_s: float = 0.0
 
 
-Event = Received | Closed | Opened | DialFailed | Stuck | TimerFired | DrainRequested
+Event = Received | Closed | Opened | DialFailed | Stuck | TimerFired | Reattached | RejoinFailed | DrainRequested

@@ -12,13 +12,17 @@ class Meter:
     frames_up: int = 0
     """Messages forwarded to Gemini."""
     frames_down: int = 0
-    """Messages forwarded to the client."""
+    """Messages for the client, the relay's own among them."""
     bytes_up: int = 0
     """Payload bytes forwarded to Gemini."""
     bytes_down: int = 0
     """Payload bytes forwarded to the client."""
     audio_bytes_down: int = 0
     """Bytes of PCM that Gemini spoke."""
+    frames_dropped_up: int = 0
+    """Client messages that a new upstream leg was not told although Gemini's state may lack them."""
+    frames_dropped_down: int = 0
+    """Messages of Gemini's that a client missed while it was away."""
     turns: int = 0
     interruptions: int = 0
     tool_calls: int = 0
@@ -36,10 +40,13 @@ class Meter:
         if self.first_input_at is None:
             self.first_input_at = now
 
-    def count_down(self, frame: ServerFrame, payload_bytes: int, now: float) -> None:
-        """One message came from Gemini and went to the client."""
+    def count_down(self, payload_bytes: int) -> None:
+        """One message went to the client, Gemini's or the relay's own."""
         self.frames_down += 1
         self.bytes_down += payload_bytes
+
+    def read(self, frame: ServerFrame, now: float) -> None:
+        """One message came from Gemini: what it says was used counts, whether the client gets to see it or not."""
         if frame.audio_bytes:
             self.audio_bytes_down += frame.audio_bytes
             if self.first_audio_at is None:

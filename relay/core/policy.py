@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from relay.core.backend import DEVELOPER, Backend
-from relay.core.client_frames import ClientFrame, Refusal, Rule
+from relay.core.client_frames import ClientFrame
+from relay.core.refusals import Refusal, Rule
 
 ANYTHING = "*"
 """In `allow`, `models`, `roles` and `parts`: no limit."""
@@ -90,6 +91,8 @@ class Behaviour:
     """Let fields through that are newer than the schema table."""
     server_text: bool = False
     """Send Gemini's messages as text frames instead of the opcode they came with."""
+    announce: str = "loss"
+    """Which handovers the client is told of: never, loss (those that lost something), always."""
 
 
 @dataclass(slots=True)
@@ -101,10 +104,18 @@ class Conversation:
     """Calls answered or cancelled, oldest first, at most `MAX_REMEMBERED_CALLS`."""
     seeding: bool = False
     """Whether `clientContent` still adds to the initial history."""
+    nameless: bool = False
+    """A call without an id awaits its answer."""
+
+    @property
+    def awaits_answers(self) -> bool:
+        """Whether Gemini waits for a function."""
+        return self.nameless or len(self.open_calls) > ("" in self.open_calls)
 
     def called(self, call_ids: Iterable[str]) -> None:
         """Gemini asked for these calls."""
         self.open_calls.update(call_ids)
+        self.nameless = self.nameless or "" in call_ids
 
     def settled(self, call_ids: Iterable[str]) -> None:
         """These calls were answered for good, or Gemini took them back."""
@@ -260,8 +271,10 @@ class Policy:
             if call_id in conversation.open_calls:
                 self._check_parts(answer, path, violations)
                 answers.append(answer)
-                if call_id and not answer.get("willContinue"):  # calls without an id can't be told apart
+                if call_id and not answer.get("willContinue"):
                     conversation.settled((call_id,))
+                elif not call_id:  # calls without an id can't be told apart, so they stay open for more answers
+                    conversation.nameless = False
             elif call_id not in conversation.past_calls:  # a late answer to a cancelled call is nobody's fault
                 violations.append(Refusal(Rule.TOOL_RESPONSE, f"{path}.id", "answers no call that was made"))
         body["functionResponses"] = answers

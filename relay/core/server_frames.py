@@ -45,6 +45,8 @@ class Resumption:
 
     handle: str
     resumable: bool
+    consumed: int = 0
+    """Place of the last client message in the state behind the handle, where the setup is 0 (transparent mode)."""
 
 
 @dataclass(slots=True)
@@ -54,7 +56,14 @@ class ServerFrame:
     names: frozenset[str]
     """The top-level names it carries."""
     setup_complete: bool = False
+    speaks: bool = False
+    """The model says something: a turn of it, or the transcript of one."""
+    output_text: str = ""
+    """A piece of the transcript of what the model says."""
+    generation_complete: bool = False
     turn_complete: bool = False
+    more_turns: bool = False
+    """With `turn_complete`: the answer goes on in another turn."""
     interrupted: bool = False
     audio_bytes: int = 0
     """Decoded bytes of PCM in `modelTurn`."""
@@ -112,25 +121,15 @@ def _without_body(payload: bytes) -> tuple[bytes, int]:
     return rest, len(body)
 
 
-def with_resumption(payload: bytes, update: dict[str, Any] | None) -> bytes | None:
-    """The same message with another `sessionResumptionUpdate`, or without one; None when no SDK could read the rest."""
-    tree = orjson.loads(payload)
-    tree.pop("sessionResumptionUpdate", None)
-    if update is not None:
-        tree["sessionResumptionUpdate"] = update
-    if KNOWN.isdisjoint(tree):
-        return None
+def without(payload: bytes, names: frozenset[str]) -> bytes | None:
+    """The same message without these top-level names; None when no SDK could read the rest."""
+    tree = {name: body for name, body in orjson.loads(payload).items() if name not in names}
+    return None if KNOWN.isdisjoint(tree) else server_message(tree)
+
+
+def server_message(tree: dict[str, Any]) -> bytes:
+    """A message of the relay's own, written as Google writes its messages."""
     return orjson.dumps(tree, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-
-
-def resumption_update(handle: str, resumable: bool) -> dict[str, Any]:
-    """A `sessionResumptionUpdate` as Google writes it: fields at their default are left out."""
-    update: dict[str, Any] = {}
-    if handle:
-        update["newHandle"] = handle
-    if resumable:
-        update["resumable"] = True
-    return update
 
 
 # One reader per message ---------------------------------------------------------------------------------------------
@@ -141,10 +140,18 @@ def _setup_complete(frame: ServerFrame, _body: dict[str, Any]) -> None:
 
 
 def _server_content(frame: ServerFrame, body: dict[str, Any]) -> None:
+    frame.generation_complete = body.get("generationComplete") is True
     frame.turn_complete = body.get("turnComplete") is True
+    frame.more_turns = body.get("interactionStatus") == "IN_PROGRESS"
     frame.interrupted = body.get("interrupted") is True
+    transcription = body.get("outputTranscription")
+    if type(transcription) is dict:
+        frame.speaks = True
+        text = transcription.get("text")
+        frame.output_text = text if type(text) is str else ""
     turn = body.get("modelTurn")
     if type(turn) is dict:
+        frame.speaks = True
         for part in _dicts(turn.get("parts")):
             blob = part.get("inlineData")
             if type(blob) is dict:
@@ -186,7 +193,18 @@ def _tokens(count: object) -> int:
 
 def _resumption_update(frame: ServerFrame, body: dict[str, Any]) -> None:
     handle = body.get("newHandle")
-    frame.resumption = Resumption(handle if type(handle) is str else "", body.get("resumable") is True)
+    frame.resumption = Resumption(
+        handle if type(handle) is str else "",
+        body.get("resumable") is True,
+        _index(body.get("lastConsumedClientMessageIndex")),
+    )
+
+
+def _index(value: object) -> int:
+    """An int64 of protobuf's JSON: a string, or a number where somebody was kind; 0 for anything else."""
+    if type(value) is str and value.isascii() and value.isdigit() and len(value) < 19:
+        return int(value)
+    return value if type(value) is int and value > 0 else 0
 
 
 def _go_away(frame: ServerFrame, body: dict[str, Any]) -> None:

@@ -1,27 +1,29 @@
 """The session's state machine: one synchronous method, events in, commands out.
 
-Everything that may happen to a conversation is decided here, in one place and in one step, because policy, holding,
-metering and closing all ask "may this happen now?". No await can come between the question and the answer.
-Peers may do anything: an unexpected message is forwarded, ignored or answered by a close, never by an assertion.
+Everything that may happen to a conversation is decided here and in what the session has (its line to Gemini, its way
+to the client), in one step, because policy, holding, metering, handing over and closing all ask "may this happen
+now?". No await can come between the question and the answer. Peers may do anything: an unexpected message is
+forwarded, ignored or answered by a close, never by an assertion.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any
 
-from relay.core.client_frames import ClientFrame, Refusal, Rule, client_frame
-from relay.core.closing import Close, CloseReason, of_upstream_close, of_upstream_status
+from relay.core.client_frames import ClientFrame, client_frame
+from relay.core.closing import Close, CloseReason, of_client_close, of_rule
 from relay.core.commands import (
     CancelTimer,
+    ClientResumed,
+    CloseLeg,
     Command,
     End,
-    OpenUpstream,
-    Send,
+    Parked,
+    Rejoin,
     SetTimer,
-    UpstreamSaid,
     Violated,
 )
+from relay.core.downstream import Downstream, Handles, Ticket
 from relay.core.events import (
     DOWNSTREAM,
     Closed,
@@ -29,15 +31,24 @@ from relay.core.events import (
     DrainRequested,
     Event,
     Opened,
+    Reattached,
     Received,
+    RejoinFailed,
     Stuck,
     Timer,
     TimerFired,
 )
+from relay.core.handover import Phase
 from relay.core.holding import Holding
+from relay.core.journal import Sort, outgoing
+from relay.core.limits import Limits
+from relay.core.line import Line
+from relay.core.memory import Shared
 from relay.core.meter import Meter
 from relay.core.policy import Conversation, Policy
-from relay.core.server_frames import ServerFrame, resumption_update, server_frame, with_resumption
+from relay.core.refusals import Refusal, Rule
+from relay.core.server_frames import ServerFrame, server_frame, without
+from relay.core.turns import Turns
 
 
 class State(Enum):
@@ -46,108 +57,122 @@ class State(Enum):
     AWAITING_SETUP = "awaiting_setup"
     CONNECTING = "connecting"
     RELAYING = "relaying"
+    HANDOVER = "handover"
     CLOSED = "closed"
 
 
 NEXT: dict[State, frozenset[State]] = {
     State.AWAITING_SETUP: frozenset({State.CONNECTING, State.CLOSED}),
     State.CONNECTING: frozenset({State.RELAYING, State.CLOSED}),
-    State.RELAYING: frozenset({State.CLOSED}),
+    State.RELAYING: frozenset({State.HANDOVER, State.CLOSED}),
+    State.HANDOVER: frozenset({State.RELAYING, State.CLOSED}),
     State.CLOSED: frozenset(),
 }
 """Every move the machine may make; `docs/life-of-a-session.md` draws it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Bounds of one session, in seconds and bytes."""
-
-    setup_s: float = 10.0
-    """How long a client may take to send its setup."""
-    connect_s: float = 15.0
-    """How long dialling Gemini and its answer to the setup may take, retries included."""
-    redial_base_s: float = 0.25
-    """Upper end of the first pause between dials; each further one doubles it, up to `redial_max_s`."""
-    redial_max_s: float = 4.0
-    held_bytes: int = 1024 * 1024
-    """Client messages that may wait for Gemini: about 20 s of microphone."""
-    session_s: float | None = None
-    """How long a session may last."""
-
-
-class Handles(Protocol):
-    """Seals Gemini's resumption handles for one tenant, policy and model, and opens them again."""
-
-    def seal(self, handle: str, model: str) -> str:
-        """The relay's own handle for one of Gemini's."""
-        ...
-
-    def unseal(self, handle: str, model: str) -> str | None:
-        """Gemini's handle behind one of ours; None for a string that `seal` did not make for this tenant and model."""
-        ...
 
 
 class Session:
     """One client conversation, from its upgrade to its end."""
 
     def __init__(
-        self, policy: Policy, limits: Limits, handles: Handles, random: Callable[[], float], now: float
+        self, session_id: str, policy: Policy, limits: Limits, handles: Handles, random: Callable[[], float]
     ) -> None:
-        """`random` draws from [0, 1) for the pauses between dials; `now` is the clock's reading, in seconds."""
+        """`random` draws from [0, 1) for the pauses between dials."""
         self.state = State.AWAITING_SETUP
         self.meter = Meter()
+        self.holding = Holding(limits.held_bytes)
         self.model = ""
         """The model in use, once the setup was accepted."""
-        self.started_at = now
+        self.started_at = 0.0
         self.setup_at: float | None = None
         """When the client's setup was accepted."""
         self.ready_at: float | None = None
         """When Gemini's setupComplete arrived."""
-        self.dials = 0
-        self.holding = Holding(limits.held_bytes)
+        kept_bytes = limits.parking_bytes if limits.parking_s > 0 else 0
+        self.downstream = Downstream(session_id, handles, kept_bytes, policy.behaviour, self.meter)
         self._policy = policy
         self._limits = limits
         self._handles = handles
-        self._random = random
         self._conversation = Conversation()
-        self._upstream = 0
-        self._setup = b""
-        self._wants_resumption = False
-        self._last_failure: Close | None = None
+        self._turns = Turns()
+        self.unacknowledged: Callable[[int], int] = lambda _leg: 0
+        """How many bytes written to an upstream leg TCP has no acknowledgement for; whoever has the sockets sets it."""
+        shared = Shared(
+            self.downstream,
+            self._conversation,
+            self._turns,
+            self.holding,
+            self.meter,
+            random,
+            unacknowledged=lambda leg: self.unacknowledged(leg),
+        )
+        self.line = Line(limits.continuity, limits.pace, shared)
+        self._ticket: Ticket | None = None
+        """What the handle said that the client came with."""
+        self._received_since = 0
+        self._setup: dict[str, Any] = {}
+        self._draining = False
+
+    @property
+    def parked(self) -> bool:
+        """Whether the session waits for its client to come back."""
+        return not self.downstream.attached
 
     def start(self, now: float) -> list[Command]:
-        """The commands that begin a session."""
+        """The commands that begin a session; `now` is in seconds on the clock that timers are set by."""
+        self.started_at = now
         commands: list[Command] = [SetTimer(Timer.SETUP, now + self._limits.setup_s)]
         if self._limits.session_s is not None:
             commands.append(SetTimer(Timer.SESSION, now + self._limits.session_s))
         return commands
 
     def handle(self, event: Event, now: float) -> list[Command]:
-        """Decide what an event means. `now` is in seconds on the clock that timers are set by."""
+        """Decide what an event means."""
         if self.state is State.CLOSED:
             return []
+        self.downstream.now = now
+        commands = self._decide(event, now)
+        if commands and type(commands[-1]) is End:
+            self._enter(State.CLOSED)
+        elif self.ready_at is not None:
+            state = State.RELAYING if self.line.phase is Phase.UP else State.HANDOVER
+            if state is not self.state:
+                self._enter(state)
+        return commands
+
+    def _decide(self, event: Event, now: float) -> list[Command]:
+        line = self.line
         match event:
             case Received():
                 if event.leg == DOWNSTREAM:
                     return self._from_client(event.payload, now)
-                if event.leg == self._upstream:
-                    return self._from_gemini(event.payload, event.text, now)
+                if line.hears(event.leg):
+                    return self._from_gemini(event, now)
                 return []  # a leg this session has already left
-            case Opened(leg):
-                return [Send(leg, self._setup, True)] if leg == self._upstream else []
+            case Opened(leg, round_trip_s):
+                return line.opened(leg, round_trip_s, now)
             case Closed(leg, code, reason):
-                return self._on_closed(leg, code, reason, now)
+                return self._client_gone(code, now) if leg == DOWNSTREAM else line.closed(leg, code, reason, now)
             case DialFailed(leg, status):
-                return self._retry(Close(of_upstream_status(status)), now) if leg == self._upstream else []
+                return line.dial_failed(leg, status, now)
             case Stuck(leg):
-                if leg not in (DOWNSTREAM, self._upstream):
-                    return []
-                slow = CloseReason.CLIENT_TOO_SLOW if leg == DOWNSTREAM else CloseReason.UPSTREAM_TOO_SLOW
-                return self._end(Close(slow))
+                if leg == DOWNSTREAM:
+                    return self._drop_client(CloseReason.CLIENT_TOO_SLOW, now)
+                return line.stuck(now) if leg == line.leg else []
             case TimerFired(timer):
-                return self._on_timer(timer)
-            case DrainRequested():
-                return self._end(Close(CloseReason.DRAINING))
+                return self._on_timer(timer, now)
+            case _:
+                return self._asked(event, now)
+
+    def _asked(self, event: Reattached | RejoinFailed | DrainRequested, now: float) -> list[Command]:
+        """What comes from the process around the session."""
+        match event:
+            case Reattached(received):
+                return self._reattached(received)
+            case RejoinFailed(taken):
+                return self._resume_by_handle(taken, now)
+            case DrainRequested(time_left_s):
+                return self._drain(time_left_s, now)
 
     # The client's messages ------------------------------------------------------------------------------------------
 
@@ -157,8 +182,10 @@ class Session:
             return self._refuse(frame)
         if self.state is State.AWAITING_SETUP:
             return self._admit(frame, now)
+        self.downstream.heard()
         if frame.kind == "setup":
             return self._refuse(Refusal(Rule.OUT_OF_ORDER, "setup", "may be sent only once, as the first message"))
+        seeding = self._conversation.seeding
         violations = self._policy.check(frame, self._conversation)
         commands: list[Command] = []
         if violations:
@@ -167,163 +194,184 @@ class Session:
             commands.extend(_stripped(violations))
         if not frame.body:
             return commands
-        payload = frame.encode()
-        if self.state is State.RELAYING:
-            self.meter.count_up(len(payload), now)
-            commands.append(Send(self._upstream, payload, True))
-        elif not self.holding.put(payload):
-            return self._end(Close(CloseReason.HELD_FRAMES_OVERFLOW))
-        return commands
+        message = outgoing(frame, frame.encode())
+        if message.sort is Sort.AUDIO:  # most messages are, and it changes nobody's turn by itself
+            return commands + self.line.send(message, now)
+        if not seeding:
+            self._turns.from_client(frame, now)
+        if frame.kind == "contextUpdate":
+            self._update_setup(frame.body)
+        commands += self.line.send(message, now)
+        return commands + self.line.watch(now)
+
+    def _update_setup(self, update: dict[str, Any]) -> None:
+        """What the client changed in mid-session holds on the next upstream leg too."""
+        if "systemInstruction" in update:
+            self.line.setup["systemInstruction"] = update["systemInstruction"]
+        if "tools" in update:
+            self.line.setup["tools"] = update["tools"].get("tools", [])
 
     def _admit(self, frame: ClientFrame, now: float) -> list[Command]:
         if frame.kind != "setup":
             words = f"must be the first message, not {frame.kind}"
             return self._refuse(Refusal(Rule.OUT_OF_ORDER, "setup", words))
-        ruling = self._policy.setup(frame.body, self._handles.unseal)
+        ruling = self._policy.setup(frame.body, self._unseal)
         if ruling.violations and not self._policy.behaviour.strip:
             return self._refuse(ruling.violations[0])
         self.setup_at = now
         self.model = ruling.body["model"]
-        self._wants_resumption = ruling.wants_resumption
+        self.downstream.resumable = ruling.wants_resumption
         self._conversation.seeding = _seeds_history(ruling.body)
-        self._setup = ClientFrame("setup", self._policy.backend.addressed(ruling.body)).encode()
+        self._setup = {name: value for name, value in ruling.body.items() if name != "sessionResumption"}
+        commands = [*_stripped(ruling.violations), CancelTimer(Timer.SETUP)]
+        if self._ticket is not None:
+            return [*commands, Rejoin(self._ticket, self._received_since, self._setup)]
+        return commands + self._connect("", now)
+
+    def _unseal(self, handle: str, model: str) -> str | None:
+        """Gemini's handle behind the client's, to which it may have added how many messages it got since."""
+        sealed, _, count = handle.partition(".")
+        self._ticket = self._handles.unseal(sealed, model)
+        if count.isascii() and count.isdigit() and len(count) < 10:
+            self._received_since = int(count)
+        return self._ticket.handle if self._ticket is not None else None
+
+    def _connect(self, handle: str, now: float) -> list[Command]:
         self._enter(State.CONNECTING)
-        return [
-            *_stripped(ruling.violations),
-            CancelTimer(Timer.SETUP),
-            SetTimer(Timer.CONNECT, now + self._limits.connect_s),
-            self._dial(),
-        ]
+        return self.line.begin(self._policy.backend.addressed(self._setup), handle, now)
 
     def _refuse(self, refusal: Refusal) -> list[Command]:
-        reason = _REASONS.get(refusal.rule, CloseReason.REFUSED_BY_POLICY)
-        return [
-            Violated(refusal.rule.value, refusal.path, rejected=True),
-            *self._end(Close(reason, refusal.detail)),
-        ]
+        close = Close(of_rule(refusal.rule), refusal.detail)
+        return [Violated(refusal.rule.value, refusal.path, rejected=True), End(close)]
 
     # Gemini's messages ----------------------------------------------------------------------------------------------
 
-    def _from_gemini(self, payload: bytes, text: bool, now: float) -> list[Command]:
-        frame = server_frame(payload)
+    def _from_gemini(self, event: Received, now: float) -> list[Command]:
+        frame = server_frame(event.payload)
         if frame is None:
-            return self._end(Close(CloseReason.UPSTREAM_NONSENSE))
-        if self.state is State.CONNECTING:
-            return self._before_ready(frame, payload, text, now)
-        return self._pass_down(frame, payload, text, now)
+            return [End(Close(CloseReason.UPSTREAM_NONSENSE))]
+        if event.leg == self.line.leg and self.line.phase is Phase.OPENING:
+            return self._before_ready(frame, event, now)
+        return self._pass_down(frame, event, now)
 
-    def _before_ready(self, frame: ServerFrame, payload: bytes, text: bool, now: float) -> list[Command]:
+    def _before_ready(self, frame: ServerFrame, event: Received, now: float) -> list[Command]:
         if not frame.setup_complete:
-            return []  # clients take whatever comes first for the answer to their setup
-        self.ready_at = now
-        self._enter(State.RELAYING)
-        commands = [CancelTimer(Timer.CONNECT), *self._pass_down(frame, payload, text, now)]
-        for held in self.holding.take_all():
-            self.meter.count_up(len(held), now)
-            commands.append(Send(self._upstream, held, True))
-        return commands
+            # Clients take whatever comes first for the answer to their setup; only an announced end matters already.
+            return self.line.heard(event.leg, frame, now) if frame.go_away_s is not None else []
+        commands: list[Command] = []
+        self.meter.read(frame, now)
+        if self.ready_at is None:
+            self.ready_at = now
+            payload = without(event.payload, _RELAY_S_OWN - {"setupComplete"}) or event.payload
+            self.downstream.setup_complete = payload
+            commands += self.downstream.send(payload, event.text)
+            if self._ticket is not None:
+                via = "handle" if self._ticket.handle else "fresh"  # it dropped before Gemini had issued one
+                commands.append(ClientResumed(via, 0, None))
+                commands += self.downstream.announce_resumed(via, 0, None)
+            commands += self.downstream.send_handle(self.line.memory.resumption.newest, self.model)
+        return commands + self.line.ready(event.leg, now)
 
-    def _pass_down(self, frame: ServerFrame, payload: bytes, text: bool, now: float) -> list[Command]:
+    def _pass_down(self, frame: ServerFrame, event: Received, now: float) -> list[Command]:
         if frame.call_ids:
             self._conversation.called(frame.call_ids)
         if frame.cancelled_ids:
             self._conversation.settled(frame.cancelled_ids)
-        if frame.resumption is not None:
-            rewritten = self._reseal(frame, payload)
-            if rewritten is None:
-                return []
-            payload = rewritten
-        elif not frame.known and not self._policy.behaviour.pass_unknown:
-            return []
-        self.meter.count_down(frame, len(payload), now)
-        return [Send(DOWNSTREAM, payload, text or self._policy.behaviour.server_text)]
+        self.meter.read(frame, now)
+        payload: bytes | None = event.payload
+        if not _RELAY_S_OWN.isdisjoint(frame.names):
+            payload = without(event.payload, _RELAY_S_OWN)
+        elif self._turns.repeats(frame) or not (frame.known or self._policy.behaviour.pass_unknown):
+            payload = None
+        commands: list[Command] = []
+        if payload is not None:
+            commands = self.downstream.send(payload, event.text)
+        resumption = self.line.memory.resumption
+        issued = resumption.issued
+        commands += self.line.heard(event.leg, frame, now)
+        if resumption.issued > issued:
+            commands += self.downstream.send_handle(resumption.newest, self.model)
+        return commands
 
-    def _reseal(self, frame: ServerFrame, payload: bytes) -> bytes | None:
-        """The message with the relay's own handle in it, or none: Gemini's is a bearer token to the conversation."""
-        assert frame.resumption is not None
-        if not self._wants_resumption:
-            return with_resumption(payload, None)  # Gemini 3.1 sends handles to those who never asked
-        handle = frame.resumption.handle
-        sealed = self._handles.seal(handle, self.model) if handle else ""
-        return with_resumption(payload, resumption_update(sealed, frame.resumption.resumable))
+    # The client goes and comes back -----------------------------------------------------------------------------------
 
-    # Legs and timers ------------------------------------------------------------------------------------------------
+    def _client_gone(self, code: int, now: float) -> list[Command]:
+        if self.parked:
+            return []  # its socket was given up before it was gone
+        if code in _WITHOUT_GOODBYE and self._may_park():
+            return self._park(now)
+        return [End(Close(of_client_close(code)))]
 
-    def _dial(self) -> OpenUpstream:
-        self._upstream += 1
-        self.dials += 1
-        return OpenUpstream(self._upstream)
+    def _drop_client(self, reason: CloseReason, now: float) -> list[Command]:
+        """The client's socket is of no use any more, whatever the client is."""
+        if self.parked:
+            return []  # it was given up already
+        if not self._may_park():
+            return [End(Close(reason))]
+        return [CloseLeg(DOWNSTREAM, reason.code, Close(reason).text), *self._park(now)]
 
-    def _on_closed(self, leg: int, code: int, reason: str, now: float) -> list[Command]:
-        if leg == DOWNSTREAM:
-            return self._end(Close(_CLIENT_CODES.get(code, CloseReason.CLIENT_LEFT)))
-        if leg != self._upstream:
-            return []
-        said = UpstreamSaid(code, reason)
-        meaning = of_upstream_close(code, reason)
-        if self.state is State.CONNECTING and meaning in _WORTH_REDIALLING:
-            return [said, *self._retry(Close(meaning), now)]
-        return [said, *self._end(Close(meaning))]
+    def _may_park(self) -> bool:
+        waits = self._limits.parking_s > 0 and self.ready_at is not None
+        return waits and self.downstream.resumable and self.downstream.attached
 
-    def _retry(self, failure: Close, now: float) -> list[Command]:
-        if failure.reason not in _WORTH_REDIALLING:
-            return self._end(failure)
-        self._last_failure = failure
-        # Full jitter (AWS architecture blog, 2015): a crowd of sessions must not dial in step.
-        highest_s = min(self._limits.redial_max_s, self._limits.redial_base_s * 2 ** (self.dials - 1))
-        return [SetTimer(Timer.REDIAL, now + highest_s * self._random())]
+    def _park(self, now: float) -> list[Command]:
+        if self._draining:
+            return [End(Close(CloseReason.CLIENT_LOST))]
+        self.downstream.attached = False
+        return [Parked(), SetTimer(Timer.PARKING, now + self._limits.parking_s)]
 
-    def _on_timer(self, timer: Timer) -> list[Command]:
+    def claims(self, rejoin: Rejoin) -> bool | None:
+        """Whether a client that comes back may have this session: None when it asks for something else than it has."""
+        if self.ready_at is None or self.state is State.CLOSED or rejoin.setup != self._setup:
+            return None
+        return self.downstream.may_claim(rejoin.ticket)
+
+    def reattachment(self, rejoin: Rejoin) -> Reattached:
+        """The event by which a client that `claims` takes this session over."""
+        return Reattached(self.downstream.place_of(rejoin.ticket, rejoin.received_since))
+
+    def _reattached(self, received: int) -> list[Command]:
+        sent, replayed, missed = self.downstream.attach(received, self.line.memory.resumption.newest, self.model)
+        self.meter.frames_dropped_down = self.downstream.missed
+        return [CancelTimer(Timer.PARKING), ClientResumed("parked", replayed, missed), *sent]
+
+    def _resume_by_handle(self, taken: bool, now: float) -> list[Command]:
+        assert self._ticket is not None, "only a ticket leads to a rejoin"
+        path = "setup.sessionResumption.handle"
+        if taken:
+            return self._refuse(Refusal(Rule.HANDLE, path, "was used already: each leads back once"))
+        return self._connect(self._ticket.handle, now)
+
+    # Timers and ends --------------------------------------------------------------------------------------------------
+
+    def _on_timer(self, timer: Timer, now: float) -> list[Command]:
         match timer:
             case Timer.SETUP:
-                return self._end(Close(CloseReason.SETUP_LATE))
-            case Timer.REDIAL:
-                return [self._dial()]
-            case Timer.CONNECT:
-                return self._end(self._last_failure or Close(CloseReason.UPSTREAM_SILENT))
+                return [End(Close(CloseReason.SETUP_LATE))]
             case Timer.SESSION:
-                return self._end(Close(CloseReason.SESSION_TOO_LONG))
+                return [End(Close(CloseReason.SESSION_TOO_LONG))]
+            case Timer.PARKING:
+                return [End(Close(CloseReason.CLIENT_LOST))]
+            case Timer.DRAIN:
+                return [End(Close(CloseReason.DRAINING))]
+            case _:
+                return self.line.timer(timer, now)
 
-    def _end(self, close: Close) -> list[Command]:
-        self._enter(State.CLOSED)
-        return [End(close)]
+    def _drain(self, time_left_s: float, now: float) -> list[Command]:
+        if time_left_s <= 0 or self.parked or self.ready_at is None:
+            return [End(Close(CloseReason.DRAINING))]
+        self._draining = True
+        return [*self.downstream.go_away(time_left_s), SetTimer(Timer.DRAIN, now + time_left_s)]
 
     def _enter(self, state: State) -> None:
         assert state in NEXT[self.state], f"no way from {self.state} to {state}"
         self.state = state
 
 
-_WORTH_REDIALLING = frozenset(
-    {
-        CloseReason.UPSTREAM_UNREACHABLE,
-        CloseReason.UPSTREAM_FAILED,
-        CloseReason.UPSTREAM_OVERLOADED,
-    }
-)
+_RELAY_S_OWN = frozenset({"goAway", "sessionResumptionUpdate", "setupComplete"})
+"""Messages of Gemini's that concern the relay alone: a leg's end, a way back to the session, a leg's beginning."""
 
-_REASONS = {
-    Rule.OUT_OF_ORDER: CloseReason.BAD_SEQUENCE,
-    **dict.fromkeys(
-        (
-            Rule.NOT_JSON,
-            Rule.NOT_ONE_MESSAGE,
-            Rule.DUPLICATE_KEY,
-            Rule.TWO_SPELLINGS,
-            Rule.UNKNOWN_FIELD,
-            Rule.WRONG_TYPE,
-            Rule.TOO_DEEP,
-            Rule.TOO_LARGE,
-        ),
-        CloseReason.BAD_FRAME,
-    ),
-}
-
-_CLIENT_CODES = {
-    1002: CloseReason.PROTOCOL_ERROR,
-    1006: CloseReason.CLIENT_LOST,
-    1007: CloseReason.BAD_FRAME,
-    1009: CloseReason.FRAME_TOO_BIG,
-}
+_WITHOUT_GOODBYE = frozenset({1001, 1006})  # a page that is left or loaded again, and no close frame at all
 
 
 def _stripped(violations: list[Refusal]) -> list[Command]:

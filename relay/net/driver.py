@@ -2,6 +2,9 @@
 
 The only place that starts tasks, all in one TaskGroup per session: when `run` returns, nothing of the session is
 left. `dispatch` is synchronous and never re-entrant. No rule of the protocol lives here.
+
+A client that comes back brings a new socket, and with it a driver of its own, whose session turns out to be a parked
+one: that driver gives its leg to the parked session's, and lives on only to own the socket's task.
 """
 
 import asyncio
@@ -13,19 +16,35 @@ from typing import Any, Protocol
 from relay.core.closing import Close, CloseReason
 from relay.core.commands import (
     CancelTimer,
+    ClientResumed,
     CloseLeg,
     Command,
     End,
+    HandedOver,
     OpenUpstream,
+    Parked,
+    Rejoin,
     Send,
     SetTimer,
     UpstreamSaid,
     Violated,
 )
-from relay.core.events import DOWNSTREAM, Closed, DialFailed, DrainRequested, Event, Opened, Received, Stuck, Timer
+from relay.core.events import (
+    DOWNSTREAM,
+    Closed,
+    DialFailed,
+    DrainRequested,
+    Event,
+    Opened,
+    Received,
+    RejoinFailed,
+    Stuck,
+    Timer,
+)
 from relay.core.events import TimerFired as Fired
+from relay.core.handover import Handover
 from relay.core.session import Session
-from relay.net.engine import Socket
+from relay.net.engine import Deliver, Socket
 from relay.net.leg import Leg, LegLimits
 from relay.net.upstream import DialError
 
@@ -45,6 +64,18 @@ class Observer(Protocol):
         """A dial ended: None when it was answered with an upgrade, else its HTTP status or 0."""
         ...
 
+    def handed_over(self, handover: Handover) -> None:
+        """The session was moved to another upstream leg, or could not be."""
+        ...
+
+    def parked(self) -> None:
+        """The client is gone, and the session waits for it."""
+        ...
+
+    def resumed(self, resumed: ClientResumed) -> None:
+        """A client came back."""
+        ...
+
     def crashed(self, error: Exception) -> None:
         """A bug of ours ended the session."""
         ...
@@ -58,6 +89,10 @@ class Wiring:
     downstream: LegLimits
     upstream: LegLimits
     observer: Observer
+    find: Callable[[str], "Driver | None"]
+    """The driver of another live session of the process, by the session's id."""
+    moved: Callable[[], None]
+    """To be told when the client went over to another session: this one never was."""
 
 
 class Driver:
@@ -74,21 +109,28 @@ class Driver:
         self._dials: dict[int, asyncio.Task[None]] = {}
         self._events: deque[Event] = deque()
         self._dispatching = False
+        self._over = asyncio.Event()
+        self._successor: Driver | None = None
+        """Who took this one's client."""
         self._group = asyncio.TaskGroup()
+        session.unacknowledged = self._unacknowledged
 
-    async def run(self, socket: Socket) -> Close:
-        """Run the session on the client's WebSocket until it has ended and both legs are gone."""
+    async def run(self, socket: Socket) -> Close | None:
+        """Run the session on the client's WebSocket until it has ended and all its legs are gone.
+
+        None when it never was one: its client came back to another session, and now that one's socket is gone.
+        """
         try:
             async with self._group:
                 leg = self._attach(DOWNSTREAM, socket, self._wiring.downstream)
                 self._execute_all(self.session.start(self._loop.time()))
                 self._spawn(self._read(DOWNSTREAM, leg), "downstream")
+                await self._over.wait()  # a parked session may have neither leg nor dial for a while
         finally:
             for timer in self._timers.values():
                 timer.cancel()
             for leg in self._legs.values():
                 leg.abort()
-        assert self.close is not None, "a session ends by a command"
         return self.close
 
     def dispatch(self, event: Event) -> None:
@@ -116,9 +158,24 @@ class Driver:
                 self.dispatch(Closed(number, 1006, ""))
                 leg.abort()
 
-    def drain(self) -> None:
-        """The relay is going away."""
-        self.dispatch(DrainRequested())
+    def drain(self, time_left_s: float) -> None:
+        """The relay is going away; clients have so long to leave by themselves."""
+        self.dispatch(DrainRequested(time_left_s))
+
+    def give_up_parked(self) -> None:
+        """End the session if it waits for its client: its place is needed."""
+        if self.session.parked:
+            self.dispatch(Fired(Timer.PARKING))
+
+    def adopt(self, leg: Leg, rejoin: Rejoin) -> None:
+        """Take over a client that came back on a socket of its own."""
+        old = self._legs.pop(DOWNSTREAM, None)
+        if old is not None:  # it is half dead at best: its client is here
+            old.close(1000, "taken over by a newer connection")
+        leg.hand_over(*self._callbacks(DOWNSTREAM))
+        self._legs[DOWNSTREAM] = leg
+        self._match_congestion(DOWNSTREAM, leg)
+        self.dispatch(self.session.reattachment(rejoin))
 
     def _execute_all(self, commands: list[Command]) -> None:
         for command in commands:
@@ -137,17 +194,49 @@ class Driver:
                     self._timers[timer] = self._loop.call_at(at, self._fire, timer)
                 case CancelTimer(timer):
                     self._cancel(timer)
-                case Violated():
-                    self._wiring.observer.violated(command)
-                case UpstreamSaid():
-                    self._wiring.observer.upstream_said(command)
+                case Rejoin():
+                    self._rejoin(command)
                 case End(close):
                     self._finish(close)
+                case _:
+                    self._tell(command)
+
+    def _tell(self, news: Violated | UpstreamSaid | HandedOver | Parked | ClientResumed) -> None:
+        observer = self._wiring.observer
+        match news:
+            case Violated():
+                observer.violated(news)
+            case UpstreamSaid():
+                observer.upstream_said(news)
+            case HandedOver(handover):
+                observer.handed_over(handover)
+            case Parked():
+                observer.parked()
+            case ClientResumed():
+                observer.resumed(news)
+
+    def _rejoin(self, rejoin: Rejoin) -> None:
+        """Give the client to the session it comes back to, if that one is here and takes it."""
+        other = self._wiring.find(rejoin.ticket.session)
+        claim = other.session.claims(rejoin) if other is not None else None
+        if other is None or not claim:
+            if other is not None and claim is None:
+                other.give_up_parked()  # Gemini refuses to resume what is still connected
+            self.dispatch(RejoinFailed(taken=claim is False))
+            return
+        leg = self._legs.pop(DOWNSTREAM)
+        self._successor = other
+        for timer in list(self._timers):
+            self._cancel(timer)
+        self._over.set()
+        self._wiring.moved()
+        other.adopt(leg, rejoin)
 
     def _finish(self, close: Close) -> None:
         if self.close is not None:
             return
         self.close = close
+        self._over.set()
         for timer in list(self._timers):
             self._cancel(timer)
         for number, dial in self._dials.items():
@@ -173,20 +262,32 @@ class Driver:
         return self._group.create_task(work, name=name)
 
     def _attach(self, number: int, socket: Socket, limits: LegLimits) -> Leg:
-        leg = Leg(
-            socket,
-            limits,
+        _, on_congestion, on_batch = self._callbacks(number)
+        leg = Leg(socket, limits, on_congestion, on_batch)
+        self._match_congestion(number, leg)
+        self._legs[number] = leg
+        return leg
+
+    def _callbacks(self, number: int) -> tuple[Deliver, Callable[[bool], None], Callable[[bool], None]]:
+        dispatch = self.dispatch
+        return (
+            lambda payload, text: dispatch(Received(number, payload, text)),
             lambda congested: self._on_congestion(number, congested),
             lambda begins: self._on_batch(number, begins),
         )
+
+    def _match_congestion(self, number: int, leg: Leg) -> None:
+        """A leg that joins is read only if what it says can be written."""
         if any(other.congested for other in self._across(number)):
             leg.pause()
-        self._legs[number] = leg
-        return leg
 
     def _across(self, number: int) -> list[Leg]:
         """The legs on the other side: what one side reads is written to the other."""
         return [leg for other, leg in self._legs.items() if (other == DOWNSTREAM) != (number == DOWNSTREAM)]
+
+    def _unacknowledged(self, number: int) -> int:
+        leg = self._legs.get(number)
+        return leg.unacknowledged_bytes() if leg is not None else 0
 
     def _on_congestion(self, number: int, congested: bool) -> None:
         """A leg's outbox filled or emptied: whoever feeds it waits or goes on."""
@@ -216,13 +317,16 @@ class Driver:
             del self._dials[number]
         observer.dialled(None, "")
         leg = self._attach(number, socket, self._wiring.upstream)
-        self.dispatch(Opened(number))
+        self.dispatch(Opened(number, leg.round_trip_s()))
         await self._read(number, leg)
 
     async def _read(self, number: int, leg: Leg) -> None:
-        dispatch = self.dispatch
-        code, reason = await leg.run(lambda payload, text: dispatch(Received(number, payload, text)))
-        self.dispatch(Closed(number, code, reason))
+        deliver, _, _ = self._callbacks(number)
+        code, reason = await leg.run(deliver)
+        owner = self._successor or self
+        if owner._legs.get(number) is leg:  # else its client has come back on another socket since
+            owner.dispatch(Closed(number, code, reason))
         leg.close(1000, "")  # unless the session has closed it with better words
         await leg.gone()
-        del self._legs[number]
+        if owner._legs.get(number) is leg:
+            del owner._legs[number]

@@ -8,6 +8,7 @@ the same few methods.
 
 import asyncio
 import os
+import socket
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from struct import Struct
@@ -142,6 +143,12 @@ class Engine(asyncio.Protocol):
     def abort(self) -> None:
         """Cut the connection now."""
         self._transport.abort()
+
+    @property
+    def socket(self) -> socket.socket | None:
+        """The kernel's socket, for what only it can tell; None once it is gone."""
+        raw: socket.socket | None = self._transport.get_extra_info("socket")
+        return raw if raw is not None and raw.fileno() >= 0 else None
 
     def unsent_bytes(self) -> int:
         """What the kernel has not yet taken of what was written."""

@@ -1,8 +1,8 @@
 """Resumption handles as clients see them: Gemini's own, sealed for one tenant.
 
 All tenants share the operator's key at Google, so a raw handle is a bearer token to somebody's conversation. What a
-client gets instead is AES-GCM over it, bound to tenant, policy and model, with an end date; any process with the same
-secret can open it.
+client gets instead is AES-GCM over it, bound to tenant, policy, model and the account at Google, with an end date; any
+process with the same secret can open it.
 """
 
 import base64
@@ -15,6 +15,8 @@ from collections.abc import Callable
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from relay.core.downstream import Ticket
+
 _NONCE_BYTES = 12
 _EXPIRY = struct.Struct(">Q")
 
@@ -22,15 +24,17 @@ _EXPIRY = struct.Struct(">Q")
 class HandleSealer:
     """Seals and opens handles for every tenant of the process."""
 
-    def __init__(self, secret: bytes, lifetime_s: float, clock: Callable[[], float]) -> None:
-        """`clock` is wall time in seconds: handles outlive processes."""
-        self._cipher = AESGCM(hashlib.sha256(b"relay handle 1\0" + secret).digest())
+    def __init__(self, secret: bytes, lifetime_s: float, clock: Callable[[], float], account: str) -> None:
+        """`clock` is wall time in seconds: handles outlive processes. `account` is whatever Gemini's own are bound to:
+        its key or project; of it only a digest is kept."""
+        self._cipher = AESGCM(hashlib.sha256(b"relay handle 2\0" + secret).digest())
+        self._account = hashlib.sha256(account.encode()).hexdigest()
         self._lifetime_s = lifetime_s
         self._clock = clock
 
     def bound(self, tenant: str, policy: str) -> "BoundHandles":
         """The sealer as one session uses it."""
-        return BoundHandles(self, json.dumps([tenant, policy]).encode())
+        return BoundHandles(self, json.dumps([tenant, policy, self._account]).encode())
 
     def seal(self, handle: str, owner: bytes) -> str:
         """Encrypt one of Gemini's handles for an owner; the result is URL-safe."""
@@ -59,12 +63,15 @@ class BoundHandles:
         self._sealer = sealer
         self._owner = owner
 
-    def seal(self, handle: str, model: str) -> str:
-        """The relay's own handle for one of Gemini's."""
-        return self._sealer.seal(f"{model}\n{handle}", self._owner)
+    def seal(self, ticket: Ticket, model: str) -> str:
+        """The relay's own handle for one of Gemini's, and for a place in a session."""
+        lines = (model, ticket.session, str(ticket.generation), str(ticket.place), ticket.handle)
+        return self._sealer.seal("\n".join(lines), self._owner)
 
-    def unseal(self, handle: str, model: str) -> str | None:
-        """Gemini's handle behind one of ours; None for anything else, and for a handle of another model."""
+    def unseal(self, handle: str, model: str) -> Ticket | None:
+        """What one of ours says; None for anything else, and for a handle of another model."""
         opened = self._sealer.unseal(handle, self._owner)
-        sealed_model, _, original = (opened or "").partition("\n")
-        return original if opened is not None and sealed_model == model else None
+        if opened is None:
+            return None
+        sealed_model, session, generation, place, original = opened.split("\n", 4)
+        return Ticket(original, session, int(generation), int(place)) if sealed_model == model else None

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from aiohttp import WSMsgType
 
+from relay.net import tcp
 from relay.net.engine import BINARY, PING, TEXT, Deliver, Engine, Hooks, Socket
 
 
@@ -49,9 +50,10 @@ class Leg:
         messages at once are about to be delivered (True) and when they were (False)."""
         self.congested = False
         """Whether more waits than should: whoever feeds this leg is to wait."""
-        self._engine = Engine(socket, Hooks(self._on_end, self._flush, on_batch))
+        self._engine = Engine(socket, Hooks(self._on_end, self._flush, self._batch))
         self._limits = limits
         self._on_congestion = on_congestion
+        self._on_batch = on_batch
         self._outbox: deque[tuple[bytes, WSMsgType]] = deque()
         self._outbox_bytes = 0
         self._loop = asyncio.get_running_loop()
@@ -75,6 +77,14 @@ class Leg:
         if not self._paused:
             self._engine.resume()
         return await self._ended
+
+    def hand_over(
+        self, deliver: Deliver, on_congestion: Callable[[bool], None], on_batch: Callable[[bool], None]
+    ) -> None:
+        """Let somebody else have the messages, from the next one on, and hear of congestion and batches."""
+        self._engine.start(deliver)
+        self._on_congestion = on_congestion
+        self._on_batch = on_batch
 
     def send(self, payload: bytes, text: bool) -> None:
         """Write one message, or queue it behind those that wait."""
@@ -113,6 +123,14 @@ class Leg:
             self.resume()
             self._advance_close()
 
+    def round_trip_s(self) -> float:
+        """TCP's measure of the round trip to the peer, in seconds."""
+        return tcp.round_trip_s(self._engine.socket)
+
+    def unacknowledged_bytes(self) -> int:
+        """What was written and the peer's TCP has not acknowledged, as far as the system tells."""
+        return self._outbox_bytes + self._engine.unsent_bytes() + tcp.unacknowledged_bytes(self._engine.socket)
+
     async def gone(self) -> None:
         """Wait until the socket is closed, at most as long as `close` takes."""
         await self._engine.gone
@@ -147,6 +165,9 @@ class Leg:
             self._pinged = True
             self._engine.write(b"", PING)  # past those that wait: a control frame may come between messages
         return self._limits.silence_s is not None and silence_s >= self._limits.silence_s
+
+    def _batch(self, begins: bool) -> None:
+        self._on_batch(begins)
 
     def _taken_bytes(self) -> int:
         return self._written_bytes - self._engine.unsent_bytes()

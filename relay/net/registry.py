@@ -1,4 +1,4 @@
-"""The live sessions of the process: admission by count, one coarse tick for all of them, drain."""
+"""The sessions of the process, live and parked: admission by count, one coarse tick for all, the way back, drain."""
 
 import asyncio
 from collections import Counter
@@ -23,6 +23,11 @@ class Live:
     """None until its WebSocket is open."""
     flow: Flow | None = None
     """Carries its meter into the metrics."""
+
+    @property
+    def parked(self) -> bool:
+        """Whether it waits for its client to come back."""
+        return self.driver is not None and self.driver.session.parked
 
 
 class Registry:
@@ -50,8 +55,28 @@ class Registry:
         return len(self._live) >= self._max_sessions
 
     def of_tenant(self, tenant: str) -> int:
-        """How many sessions a tenant has."""
+        """How many sessions a tenant has, parked ones included."""
         return self._tenants[tenant]
+
+    def parked(self, tenant: str | None = None) -> int:
+        """How many sessions, of one tenant or of all, wait for their clients."""
+        return sum(live.parked for live in self._live.values() if tenant in (None, live.tenant))
+
+    def find(self, session_id: str) -> Driver | None:
+        """The driver of a live session."""
+        live = self._live.get(session_id)
+        return live.driver if live is not None else None
+
+    def make_room(self, tenant: str, limit: int | None) -> None:
+        """Give up parked sessions, the oldest first, where a client that is here needs their place."""
+        surplus = self._tenants[tenant] - limit if limit is not None else 0
+        for live in self:
+            if live.parked and live.driver is not None:
+                if surplus > 0 and live.tenant == tenant:
+                    surplus -= 1
+                elif len(self._live) <= self._max_sessions:
+                    continue
+                live.driver.give_up_parked()
 
     @contextmanager
     def admitted(self, live: Live) -> Iterator[None]:
@@ -62,7 +87,11 @@ class Registry:
         try:
             yield
         finally:
-            del self._live[live.id]
+            self.release(live)
+
+    def release(self, live: Live) -> None:
+        """Give a place back; once is enough."""
+        if self._live.pop(live.id, None) is not None:
             self._tenants[live.tenant] -= 1
             if not self._live:
                 self._empty.set()
@@ -84,12 +113,15 @@ class Registry:
                 live.driver.tick(now)
         self._ticker = loop.call_later(TICK_S, self._tick, loop)
 
-    async def drain(self, timeout_s: float) -> int:
-        """Refuse new sessions, end the live ones, wait for them; how many were left when the time was up."""
+    async def drain(self, timeout_s: float, close_s: float) -> int:
+        """Refuse new sessions, ask clients to leave, end what is left `close_s` before `timeout_s` is over.
+
+        Returns how many sessions were left when the time was up.
+        """
         self.draining = True
         for live in self:
             if live.driver is not None:
-                live.driver.drain()
+                live.driver.drain(max(timeout_s - close_s, 0.0))
         try:
             async with asyncio.timeout(timeout_s):
                 await self._empty.wait()

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import structlog
 
 from relay.core.closing import Close, cut
-from relay.core.commands import UpstreamSaid, Violated
+from relay.core.commands import ClientResumed, UpstreamSaid, Violated
+from relay.core.handover import Handover
 from relay.core.session import Session
 from relay.log import Scrubber
 from relay.metrics import Flow, Metrics
@@ -26,6 +27,7 @@ class Report:
     scrubber: Scrubber
     flow: Flow = field(init=False)
     _log: structlog.typing.FilteringBoundLogger = field(init=False)
+    _parked: bool = field(init=False, default=False)
     _said: UpstreamSaid | None = field(init=False, default=None)
     _violated: Violated | None = field(init=False, default=None)
 
@@ -57,6 +59,49 @@ class Report:
         if status is not None:
             self._log.warning("dial failed", status=status, cause=cause)
 
+    def handed_over(self, handover: Handover) -> None:
+        """The session was moved to another upstream leg, or could not be: its line."""
+        metrics, cause, outcome = self.metrics, handover.cause.value, handover.outcome.value
+        metrics.handovers.labels(self.tenant, cause, outcome).inc()
+        metrics.handover_stall.labels(self.tenant).observe(handover.stall_s)
+        self._log.info(
+            "handover",
+            cause=cause,
+            planned=handover.planned,
+            outcome=outcome,
+            stall_ms=round(handover.stall_s * 1000, 1),
+            frames_held=handover.frames_held,
+            replayed=handover.replayed,
+            dropped=handover.dropped,
+            uncertain=handover.uncertain,
+            turn_cut=handover.turn_cut,
+            restored=handover.restored,
+            dials=handover.dials,
+        )
+
+    def parked(self) -> None:
+        """The client is gone, and the session waits for it."""
+        self._set_parked(True)
+        self._log.info("session parked")
+
+    def resumed(self, resumed: ClientResumed) -> None:
+        """A client came back."""
+        self._set_parked(False)
+        gap = resumed.missed != 0
+        outcome = resumed.via if resumed.via != "parked" else "gap" if gap else "reattached"
+        self.metrics.client_resumes.labels(self.tenant, outcome).inc()
+        self._log.info("client resumed", via=resumed.via, replayed=resumed.replayed, missed=resumed.missed, gap=gap)
+
+    def _set_parked(self, parked: bool) -> None:
+        if parked is not self._parked:
+            self._parked = parked
+            self.metrics.sessions_parked.labels(self.tenant).inc(1 if parked else -1)
+
+    def moved(self) -> None:
+        """This was no session: its client came back to one that is reported by another."""
+        self.metrics.sessions_active.labels(self.tenant).dec()
+        self._log.debug("client went over to its parked session")
+
     def crashed(self, error: Exception) -> None:
         """A bug of ours ended the session."""
         self._log.error("session crashed", exc_info=error)
@@ -67,6 +112,7 @@ class Report:
         now = asyncio.get_running_loop().time()
         metrics, tenant = self.metrics, self.tenant
         self.flow.report()
+        self._set_parked(False)
         metrics.sessions_active.labels(tenant).dec()
         metrics.sessions.labels(tenant, close.reason.label, close.reason.blame.value).inc()
         if session.holding.held_frames:
@@ -89,7 +135,8 @@ class Report:
             rule=violated.rule if violated else None,
             upstream_code=said.code if said else None,
             upstream_reason=self._words(said.reason) if said else None,
-            dials=session.dials,
+            dials=session.line.dialling.dials,
+            handovers=session.line.handovers,
             setup_s=setup_s,
             first_audio_s=first_audio_s,
             frames_up=meter.frames_up,
@@ -97,6 +144,8 @@ class Report:
             bytes_up=meter.bytes_up,
             bytes_down=meter.bytes_down,
             frames_held=session.holding.held_frames,
+            frames_dropped_up=meter.frames_dropped_up,
+            frames_dropped_down=meter.frames_dropped_down,
             audio_out_s=round(meter.audio_bytes_down / 48_000, 3),  # 24 kHz, 16 bit, mono
             turns=meter.turns,
             interruptions=meter.interruptions,

@@ -4,7 +4,6 @@ Everything is checked before the upgrade, in this order: path, method, credentia
 limit. A path is taken from the request line as it came, never from a rebuilt URL; only runs of slashes are folded.
 """
 
-import asyncio
 import json
 import re
 import secrets
@@ -18,13 +17,16 @@ from aiohttp import hdrs, web
 
 from relay.core.backend import DEVELOPER_METHOD
 from relay.core.closing import Close, CloseReason
+from relay.core.limits import Limits
 from relay.core.policy import Policy
-from relay.core.session import Limits, Session
+from relay.core.session import Session
 from relay.log import Scrubber
 from relay.metrics import Metrics
-from relay.net import tcp
+from relay.net import faults, tcp
 from relay.net.auth import PROTOCOL, Authenticator, Identity, credential_of
 from relay.net.driver import Driver, Wiring
+from relay.net.engine import Socket
+from relay.net.faults import Faults
 from relay.net.handles import HandleSealer
 from relay.net.leg import LegLimits
 from relay.net.registry import Live, Registry
@@ -89,6 +91,8 @@ class Pages:
 
     assets: Mapping[str, Asset]
     demo: Mapping[str, Any] | None = None
+    faults: Faults | None = None
+    """What the demo page may do to its simulator; None where it talks to Gemini."""
 
 
 class _RefusedError(Exception):
@@ -135,6 +139,8 @@ class Server:
             path = self._path(request)
             if path in ENDPOINTS:
                 return await self._handshake(request)
+            if path == faults.PATH and self._pages.faults is not None:
+                return await self._fault(request, self._pages.faults)
             return self._page(request, path)
         except _RefusedError as refused:
             self._parts.metrics.refused.labels(refused.status, refused.cause).inc()
@@ -167,6 +173,20 @@ class Server:
         }
         return web.Response(body=asset.body, headers=headers)
 
+    async def _fault(self, request: web.Request, allowed: Faults) -> web.Response:
+        if request.method != hdrs.METH_POST:
+            raise _RefusedError(405, "method", "only POST works here")
+        identity = await self._authenticate(request, [])
+        own = self._parts.tenants[allowed.tenant].origins - {"*"}
+        if identity.tenant != allowed.tenant or request.headers.get(hdrs.ORIGIN) not in own:
+            raise _RefusedError(403, "origin", "only the demo page itself may do this")
+        order = allowed.kinds.get(str(await faults.kind_of(request)))
+        if order is None:
+            raise _RefusedError(400, "kind", f"kind: one of {', '.join(allowed.kinds)}")
+        done = order()
+        _log.info("fault ordered by the demo page", connections=done)
+        return web.json_response({"connections": done}, headers={"Cache-Control": "no-store"})
+
     # Handshakes -------------------------------------------------------------------------------------------------------
 
     async def _handshake(self, request: web.Request) -> web.StreamResponse:
@@ -180,10 +200,11 @@ class Server:
         admitted = parts.tenants[identity.tenant]
         _check_origin(request.headers.get(hdrs.ORIGIN), admitted.origins)
         # From here to `admitted` nothing is awaited, so no other handshake can take the place in between.
-        if parts.registry.draining or parts.registry.full:
+        # A parked session yields its place: to its own client, which may be this one, or to another one of its tenant.
+        registry, limit = parts.registry, admitted.concurrent_sessions
+        if registry.draining or (registry.full and not registry.parked()):
             raise _RefusedError(503, "capacity", "the relay has no room for another session, try again later")
-        limit = admitted.concurrent_sessions
-        if limit is not None and parts.registry.of_tenant(identity.tenant) >= limit:
+        if limit is not None and registry.of_tenant(identity.tenant) - registry.parked(identity.tenant) >= limit:
             raise _RefusedError(429, "concurrent_sessions", "this tenant has as many sessions as it may")
         live = Live(secrets.token_hex(8), identity.tenant)
         with parts.registry.admitted(live):
@@ -215,24 +236,35 @@ class Server:
         raw = request.get_extra_info("socket")
         if raw is not None:
             tcp.tune(raw, CLIENT_USER_TIMEOUT_MS)
-        await self._run(socket, live, admitted.policy)
+        await self._run(socket, live, admitted)
         return socket
 
-    async def _run(self, socket: web.WebSocketResponse[bool], live: Live, policy: Policy) -> None:
-        parts = self._parts
+    async def _run(self, socket: web.WebSocketResponse[bool], live: Live, admitted: Admitted) -> None:
+        parts, policy = self._parts, admitted.policy
         handles = parts.handles.bound(live.tenant, policy.name)
-        now = asyncio.get_running_loop().time()
-        session = Session(policy, parts.bounds.session, handles, parts.random, now)
+        session = Session(live.id, policy, parts.bounds.session, handles, parts.random)
         report = Report(live.id, live.tenant, policy.name, session, parts.metrics, parts.scrubber)
         live.flow = report.flow
-        wiring = Wiring(parts.upstream.dial, parts.bounds.downstream, parts.bounds.upstream, report)
-        live.driver = Driver(session, wiring)
-        close = Close(CloseReason.RELAY_ERROR)
+
+        async def dial() -> Socket:
+            parts.registry.make_room(live.tenant, admitted.concurrent_sessions)
+            return await parts.upstream.dial()
+
+        def moved() -> None:
+            parts.registry.release(live)
+            report.moved()
+
+        live.driver = Driver(
+            session,
+            Wiring(dial, parts.bounds.downstream, parts.bounds.upstream, report, parts.registry.find, moved),
+        )
+        close: Close | None = Close(CloseReason.RELAY_ERROR)
         report.began()
         try:
             close = await live.driver.run(socket)
         finally:
-            report.ended(close)
+            if close is not None:
+                report.ended(close)
 
 
 def _check_origin(origin: str | None, allowed: frozenset[str]) -> None:

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from relay.core import schema
-from relay.core.client_frames import ClientFrame, Refusal, client_frame
+from relay.core.client_frames import ClientFrame, client_frame
+from relay.core.refusals import Refusal
 from relay.core.schema import ENUMS, MESSAGES, Field, Kind
 
 Trail = tuple[Field, ...]

@@ -13,10 +13,9 @@ from relay.core.client_frames import (
     MAX_DEPTH,
     MAX_NODES,
     ClientFrame,
-    Refusal,
-    Rule,
     client_frame,
 )
+from relay.core.refusals import Refusal, Rule
 from tests.core.frames import Members, accepted, escaped, generation, refused
 
 EXAMPLES = [

@@ -5,7 +5,8 @@ from typing import Any
 import orjson
 import pytest
 
-from relay.core.client_frames import ClientFrame, Refusal, Rule, canonical, client_frame
+from relay.core.client_frames import ClientFrame, canonical, client_frame
+from relay.core.refusals import Refusal, Rule
 from tests.core.frames import accepted, generation, refused
 
 

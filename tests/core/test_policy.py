@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from relay.core.client_frames import Refusal, Rule
 from relay.core.policy import Behaviour, Messages, Models, Policy, SetupRules, SetupRuling
+from relay.core.refusals import Refusal, Rule
 
 MODEL = "models/gemini-3.8-live"
 MODELS = Models(

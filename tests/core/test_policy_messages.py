@@ -5,8 +5,9 @@ from typing import Any
 import orjson
 import pytest
 
-from relay.core.client_frames import ClientFrame, Refusal, Rule
+from relay.core.client_frames import ClientFrame
 from relay.core.policy import MAX_REMEMBERED_CALLS, Behaviour, Conversation, Messages, Models, Policy, SetupRules
+from relay.core.refusals import Refusal, Rule
 
 AUDIO = {"mimeType": "audio/pcm", "data": "AAAA"}
 TEXT = {"text": "hello"}

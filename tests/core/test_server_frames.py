@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 
 from relay.core.server_frames import (
@@ -13,9 +12,9 @@ from relay.core.server_frames import (
     Resumption,
     ServerFrame,
     Usage,
-    resumption_update,
     server_frame,
-    with_resumption,
+    server_message,
+    without,
 )
 
 EXAMPLES = [
@@ -42,12 +41,15 @@ def facts(frame: ServerFrame) -> dict[str, Any]:
 # What each of the recorded messages says; a message of a type that is not listed says nothing of interest.
 SAYS: dict[str, dict[str, Any]] = {
     "setupComplete": {"setup_complete": True},
+    "serverContent.generationComplete": {"generation_complete": True},
+    "serverContent.modelTurn.thought": {"speaks": True},
     "serverContent.interrupted": {"interrupted": True},
 }
 SAYS_SOMETHING = {
-    "serverContent.modelTurn.audio": {"audio_bytes"},
-    "serverContent.bundled": {"audio_bytes"},
-    "serverContent.turnComplete": {"turn_complete", "usage"},
+    "serverContent.modelTurn.audio": {"speaks", "audio_bytes"},
+    "serverContent.bundled": {"speaks", "audio_bytes", "output_text"},
+    "serverContent.outputTranscription": {"speaks", "output_text"},
+    "serverContent.turnComplete": {"turn_complete", "more_turns", "usage"},
     "toolCall": {"call_ids"},
     "toolCallCancellation": {"cancelled_ids"},
     "sessionResumptionUpdate": {"resumption"},
@@ -245,31 +247,62 @@ def test_hostile_blobs_are_nothing() -> None:
 # Resumption ----------------------------------------------------------------------------------------------------------
 
 
-def test_only_the_update_is_exchanged() -> None:
-    """Everything else in the message stays, and it is written the way Gemini writes."""
-    payload = b'{"sessionResumptionUpdate": {"newHandle": "theirs"}, "serverContent": {"turnComplete": true}}'
-    changed = with_resumption(payload, {"newHandle": "ours"})
-    assert changed is not None
-    assert orjson.loads(changed) == {
-        "sessionResumptionUpdate": {"newHandle": "ours"},
-        "serverContent": {"turnComplete": True},
-    }
-    assert changed.endswith(b"\n}\n")
-    assert b"theirs" not in changed
-
-
-def test_an_update_can_be_taken_out() -> None:
-    """The message goes on without it, unless what is left would crash a released SDK."""
-    payload = b'{"sessionResumptionUpdate": {}, "usageMetadata": {}}'
-    assert with_resumption(payload, None) == b'{\n  "usageMetadata": {}\n}\n'
-    assert with_resumption(b'{"sessionResumptionUpdate": {}}', None) is None
-    assert with_resumption(b'{"sessionResumptionUpdate": {}, "new": 1}', None) is None
+@pytest.mark.parametrize(
+    ("index", "consumed"),
+    [("7", 7), (7, 7), ("0", 0), (None, 0), (-1, 0), ("-1", 0), ("x", 0), ("9" * 30, 0), (1.5, 0), (True, 0), ([], 0)],
+    ids=repr,
+)
+def test_the_index_of_a_handle_is_read_in_both_forms(index: Any, consumed: int) -> None:
+    """An int64 is a string in protobuf's JSON; anything else is no index."""
+    update = {"newHandle": "h", "resumable": True, "lastConsumedClientMessageIndex": index}
+    assert read({"sessionResumptionUpdate": update}).resumption == Resumption("h", True, consumed)
 
 
 @pytest.mark.parametrize(
-    ("handle", "resumable", "update"),
-    [("", False, {}), ("h", False, {"newHandle": "h"}), ("h", True, {"newHandle": "h", "resumable": True})],
+    ("update", "resumption"),
+    [
+        ({}, Resumption("", False)),
+        ({"newHandle": "h"}, Resumption("h", False)),
+        ({"newHandle": "", "resumable": True}, Resumption("", True)),
+        ({"newHandle": 5, "resumable": "true"}, Resumption("", False)),
+    ],
 )
-def test_updates_leave_out_what_is_at_its_default(handle: str, resumable: bool, update: dict[str, Any]) -> None:
-    """An update says nothing where proto3 JSON says nothing."""
-    assert resumption_update(handle, resumable) == update
+def test_an_update_without_a_handle_has_none(update: dict[str, Any], resumption: Resumption) -> None:
+    """Absent, empty and of the wrong type are the same."""
+    assert read({"sessionResumptionUpdate": update}).resumption == resumption
+
+
+def test_parts_of_a_message_can_be_left_out() -> None:
+    """The rest goes on, written the way Gemini writes, unless what is left would crash a released SDK."""
+    names = frozenset({"sessionResumptionUpdate", "goAway"})
+    payload = b'{"sessionResumptionUpdate": {"newHandle": "theirs"}, "goAway": {}, "usageMetadata": {}, "new": 1}'
+    assert without(payload, names) == b'{\n  "usageMetadata": {},\n  "new": 1\n}\n'
+    assert without(b'{"sessionResumptionUpdate": {}}', names) is None
+    assert without(b'{"sessionResumptionUpdate": {}, "new": 1}', names) is None
+
+
+def test_messages_of_the_relay_s_own_look_like_gemini_s() -> None:
+    """Two spaces, a newline at the end."""
+    tree = {"serverContent": {"turnComplete": True}}
+    assert server_message(tree) == json.dumps(tree, indent=2).encode() + b"\n"
+
+
+# What is being said --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"modelTurn": {"parts": []}}, {"speaks": True}),
+        ({"outputTranscription": {"text": "x"}}, {"speaks": True, "output_text": "x"}),
+        ({"outputTranscription": {"text": 5}}, {"speaks": True}),
+        ({"inputTranscription": {"text": "x"}}, {}),
+        ({"generationComplete": True}, {"generation_complete": True}),
+        ({"generationComplete": 1}, {}),
+        ({"turnComplete": True, "interactionStatus": "IN_PROGRESS"}, {"turn_complete": True, "more_turns": True}),
+        ({"turnComplete": True, "interactionStatus": "DONE"}, {"turn_complete": True}),
+    ],
+)
+def test_the_stages_of_a_turn_are_told_apart(content: dict[str, Any], said: dict[str, Any]) -> None:
+    """A turn begins with anything the model says, is generated, and is complete; or it goes on in another one."""
+    assert facts(read({"serverContent": content})) == said

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from relay.core.closing import Close, CloseReason, of_upstream_close
-from relay.core.commands import CancelTimer, Command, End, OpenUpstream, Send, SetTimer, UpstreamSaid
+from relay.core.commands import CancelTimer, CloseLeg, Command, End, OpenUpstream, Send, SetTimer, UpstreamSaid
+from relay.core.dialling import Pace
 from relay.core.events import (
     DOWNSTREAM,
     Closed,
@@ -17,7 +18,8 @@ from relay.core.events import (
     Timer,
     TimerFired,
 )
-from relay.core.session import NEXT, Limits, Session, State
+from relay.core.limits import Limits
+from relay.core.session import NEXT, Session, State
 from tests.core.playbook import (
     SETUP,
     SETUP_REQUEST,
@@ -46,7 +48,7 @@ def dialling(limits: Limits | None = None, jitter: float = 0.5) -> Session:
 
 def test_a_failed_dial_is_repeated_after_a_pause() -> None:
     """The pause is drawn between nothing and a bound that doubles, and the next leg has the next number."""
-    session = dialling(Limits(redial_base_s=0.25, redial_max_s=1.0))
+    session = dialling(Limits(pace=Pace(redial_base_s=0.25, redial_max_s=0.8)))
     assert (
         Playbook(session)
         >> DialFailed(1, 0)
@@ -59,26 +61,26 @@ def test_a_failed_dial_is_repeated_after_a_pause() -> None:
         >> TimerFired(Timer.REDIAL)
         << OpenUpstream(3)
         >> DialFailed(3, 500)
-        << SetTimer(Timer.REDIAL, 0.125 + 0.5)
+        << SetTimer(Timer.REDIAL, 0.125 + 0.4)
         >> TimerFired(Timer.REDIAL)
         << OpenUpstream(4)
         >> DialFailed(4, 0)
-        << SetTimer(Timer.REDIAL, 0.125 + 0.5)
+        << SetTimer(Timer.REDIAL, 0.125 + 0.4)
         >> TimerFired(Timer.REDIAL)
         << OpenUpstream(5)
         >> Opened(5)
         << Send(5, SETUP, text=True)
         >> gemini(setup_complete(), leg=5)
-        << CancelTimer(Timer.CONNECT)
         << Send(DOWNSTREAM, setup_complete(), text=False)
+        << CancelTimer(Timer.CONNECT)
     )
-    assert session.dials == 5
+    assert session.line.dialling.dials == 5
 
 
 def test_a_pause_is_never_longer_than_its_bound() -> None:
     """The draw covers the whole range from nothing to the bound."""
     for jitter in (0.0, 0.999):
-        (timer,) = dialling(Limits(redial_base_s=0.25), jitter).handle(DialFailed(1, 0), 10.0)
+        (timer,) = dialling(Limits(pace=Pace(redial_base_s=0.25)), jitter).handle(DialFailed(1, 0), 10.0)
         assert timer == SetTimer(Timer.REDIAL, 10.0 + 0.25 * jitter)
 
 
@@ -95,8 +97,8 @@ def test_messages_are_held_over_a_redial() -> None:
         >> Opened(2)
         << Send(2, SETUP, text=True)
         >> gemini(setup_complete(), leg=2)
-        << CancelTimer(Timer.CONNECT)
         << Send(DOWNSTREAM, setup_complete(), text=False)
+        << CancelTimer(Timer.CONNECT)
         << Send(2, spoken("a"), text=True)
         << Send(2, spoken("b"), text=True)
     )
@@ -136,7 +138,7 @@ def test_a_refusal_is_not_repeated(status: int, reason: CloseReason) -> None:
 
 # Gemini closes -------------------------------------------------------------------------------------------------------
 
-REFUSALS = [
+HOPELESS = [
     (1007, "API key not valid. Please pass a valid API key.", CloseReason.UPSTREAM_KEY_REFUSED),
     (1008, "models/x is not found for API version v1beta", CloseReason.UPSTREAM_MODEL_REFUSED),
     (1011, "Your prepayment credits are depleted.", CloseReason.UPSTREAM_BILLING),
@@ -144,11 +146,10 @@ REFUSALS = [
     (1007, "Request contains an invalid argument.", CloseReason.UPSTREAM_SETUP_REFUSED),
     (1007, "Invalid session handle", CloseReason.UPSTREAM_HANDLE_REFUSED),
     (1007, "User location is not supported for the API use.", CloseReason.UPSTREAM_REGION),
-    (1000, "", CloseReason.UPSTREAM_FINISHED),
 ]
 
 
-@pytest.mark.parametrize(("code", "said", "reason"), REFUSALS)
+@pytest.mark.parametrize(("code", "said", "reason"), HOPELESS)
 @pytest.mark.parametrize("session", [connecting, relaying])
 def test_gemini_s_refusal_ends_the_session(
     session: Callable[[], Session], code: int, said: str, reason: CloseReason
@@ -175,14 +176,32 @@ def test_a_passing_failure_before_the_answer_is_dialled_again(code: int, said: s
     )
 
 
-@pytest.mark.parametrize(("code", "said"), PASSING)
-def test_a_passing_failure_in_the_conversation_ends_it(code: int, said: str) -> None:
-    """Gemini's memory of the conversation is gone with the leg."""
+@pytest.mark.parametrize(("code", "said"), [*PASSING, (1000, ""), (1011, "Deadline expired before operation could")])
+def test_a_leg_lost_in_the_conversation_is_replaced(code: int, said: str) -> None:
+    """The session goes on; a new leg is dialled after a pause, and has to be ready in time."""
+    session = relaying()
     assert (
-        Playbook(relaying())
+        Playbook(session)
         >> Closed(1, code, said)
         << UpstreamSaid(code, said)
-        << End(Close(of_upstream_close(code, said)))
+        << SetTimer(Timer.CONNECT, 15.0)
+        << SetTimer(Timer.REDIAL, 0.125)
+        >> TimerFired(Timer.REDIAL)
+        << OpenUpstream(2)
+        >> Opened(2)
+        << Send(2, SETUP, text=True)
+    )
+    assert session.state is State.HANDOVER
+
+
+def test_gemini_s_goodbye_before_the_answer_ends_the_session() -> None:
+    """A clean close in place of the answer to the client's own setup is the answer."""
+    assert (
+        Playbook(connecting())
+        >> Closed(1, 1000, "")
+        << UpstreamSaid(1000, "")
+        << CancelTimer(Timer.ANSWER)
+        << End(Close(CloseReason.UPSTREAM_FINISHED))
     )
 
 
@@ -225,10 +244,26 @@ def test_what_ends_a_session_in_every_state(session: Callable[[], Session], even
     assert Playbook(session()) >> event << End(Close(reason))
 
 
-@pytest.mark.parametrize("session", [connecting, relaying])
-def test_a_gemini_that_does_not_read_ends_the_session(session: Callable[[], Session]) -> None:
-    """Upstream's stall is told as Gemini's."""
-    assert Playbook(session()) >> Stuck(1) << End(Close(CloseReason.UPSTREAM_TOO_SLOW))
+def test_a_gemini_that_does_not_read_is_left() -> None:
+    """Before the answer another dial may meet a better one; in the conversation that is a handover."""
+    assert (
+        Playbook(connecting())
+        >> Stuck(1)
+        << CloseLeg(1, 1000, "")
+        << SetTimer(Timer.REDIAL, 0.125)
+        >> TimerFired(Timer.CONNECT)
+        << End(Close(CloseReason.UPSTREAM_TOO_SLOW))
+    )
+    assert (
+        Playbook(relaying())
+        >> Stuck(1)
+        << SetTimer(Timer.CONNECT, 15.0)
+        << CloseLeg(1, 1000, "")
+        << SetTimer(Timer.CLOSING, 1.0)
+        >> Closed(1, 1006, "")
+        << CancelTimer(Timer.CLOSING)
+        << OpenUpstream(2)
+    )
 
 
 def test_after_the_end_there_is_nothing() -> None:
@@ -287,11 +322,24 @@ EVENTS: list[Event] = [
     Stuck(1),
     *[TimerFired(timer) for timer in Timer],
     DrainRequested(),
+    DrainRequested(5.0),
 ]
+
+
+def resuming() -> Session:
+    """A session whose leg was lost; the next one has got its setup."""
+    session = relaying()
+    session.handle(Closed(1, 1006, ""), 0.0)
+    session.handle(TimerFired(Timer.REDIAL), 0.0)
+    session.handle(Opened(2), 0.0)
+    return session
+
+
 STATES: dict[State, Callable[[], Session]] = {
     State.AWAITING_SETUP: awaiting,
     State.CONNECTING: connecting,
     State.RELAYING: relaying,
+    State.HANDOVER: resuming,
 }
 
 
@@ -299,7 +347,7 @@ def test_every_event_in_every_state_makes_a_permitted_move_and_every_move_is_mad
     """No event is unexpected anywhere, `End` marks exactly the moves to the last state, and NEXT lists no idle move."""
     moves: dict[State, set[State]] = {state: set() for state in State}
     for before, make in STATES.items():
-        for event in EVENTS:
+        for event in [*EVENTS, gemini(setup_complete(), leg=2)]:
             session = make()
             assert session.state is before
             commands: list[Command] = session.handle(event, 1.0)

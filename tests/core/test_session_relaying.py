@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from relay.core.closing import Close, CloseReason
-from relay.core.commands import End, Send, Violated
-from relay.core.events import DOWNSTREAM, Received
+from relay.core.commands import CancelTimer, End, Send, Violated
+from relay.core.downstream import Ticket
+from relay.core.events import DOWNSTREAM, Timer
 from relay.core.session import Session
 from tests.core.playbook import (
     MODEL,
@@ -15,11 +16,13 @@ from tests.core.playbook import (
     awaiting,
     client,
     compact,
+    connecting,
     content,
     gemini,
     policy,
     pretty,
     relaying,
+    setup_complete,
     spoken,
 )
 
@@ -178,32 +181,60 @@ def update(**fields: Any) -> bytes:
 
 
 def resuming(**behaviour: Any) -> Session:
-    """A session whose client asked for handles."""
+    """A session whose client asked for handles; it got the first one, without any of Gemini's in it."""
     return relaying(awaiting(policy(**behaviour)), RESUMING)
 
 
+def ours(place: int, theirs: str = "") -> bytes:
+    """The update by which the client gets a handle of the relay's, as the message at this place."""
+    return update(newHandle=FakeHandles().seal(Ticket(theirs, "s1", 0, place), MODEL), resumable=True)
+
+
 def test_a_client_that_asked_gets_handles_of_ours() -> None:
-    """Gemini's handle is a bearer token to the conversation, so the client gets one that only this relay can open."""
-    ours = FakeHandles().seal("theirs", MODEL)
+    """With setupComplete, and whenever Gemini issues one; Gemini's own never leaves."""
+    complete = pretty({"serverContent": {"turnComplete": True}})
+    session = connecting(None, RESUMING)
     assert (
-        Playbook(resuming())
+        Playbook(session)
+        >> gemini(setup_complete())
+        << Send(DOWNSTREAM, setup_complete(), text=False)
+        << Send(DOWNSTREAM, ours(2), text=False)
+        << CancelTimer(Timer.CONNECT)
         >> gemini(update(newHandle="theirs", resumable=True))
-        << Send(DOWNSTREAM, update(newHandle=ours, resumable=True), text=False)
-        >> gemini(update())
-        << Send(DOWNSTREAM, update(), text=False)
-        >> gemini(update(newHandle=5, resumable=True))
-        << Send(DOWNSTREAM, update(resumable=True), text=False)
+        << Send(DOWNSTREAM, ours(3, "theirs"), text=False)
+        >> gemini(complete)
+        << Send(DOWNSTREAM, complete, text=False)
+        >> gemini(update(newHandle="theirs 2", resumable=True))
+        << Send(DOWNSTREAM, ours(5, "theirs 2"), text=False)
     )
 
 
-def test_a_resealed_message_keeps_its_opcode_and_its_other_parts() -> None:
-    """Only the update is exchanged; a text policy holds for it too."""
-    ours = FakeHandles().seal("theirs", MODEL)
-    payload = pretty({"serverContent": {"turnComplete": True}, "sessionResumptionUpdate": {"newHandle": "theirs"}})
-    changed = pretty({"serverContent": {"turnComplete": True}, "sessionResumptionUpdate": {"newHandle": ours}})
-    session = resuming(server_text=True)
-    assert Playbook(session) >> gemini(payload) << Send(DOWNSTREAM, changed, text=True)
-    assert session.meter.turns == 1
+def test_an_update_without_a_handle_is_not_passed_on() -> None:
+    """Whatever Gemini can't resume from just now, the client's newest handle still leads back to this session."""
+    assert (
+        Playbook(resuming())
+        >> gemini(update())
+        >> gemini(update(newHandle="theirs"))
+        >> gemini(update(newHandle=5, resumable=True))
+        << None
+    )
+
+
+def test_what_an_update_rides_on_goes_on_without_it() -> None:
+    """The update is taken out, the rest keeps its opcode; a text policy holds for both messages."""
+    payload = pretty(
+        {
+            "serverContent": {"inputTranscription": {}},
+            "sessionResumptionUpdate": {"newHandle": "theirs", "resumable": True},
+        }
+    )
+    rest = pretty({"serverContent": {"inputTranscription": {}}})
+    assert (
+        Playbook(resuming(server_text=True))
+        >> gemini(payload)
+        << Send(DOWNSTREAM, rest, text=True)
+        << Send(DOWNSTREAM, ours(4, "theirs"), text=True)
+    )
 
 
 def test_a_client_that_did_not_ask_gets_none() -> None:
@@ -222,14 +253,22 @@ def test_a_client_that_did_not_ask_gets_none() -> None:
 
 
 def test_no_message_carries_gemini_s_handle_to_the_client() -> None:
-    """Wherever the update rides, also on the answer to the setup, the bytes that leave are free of the handle."""
+    """Wherever the update rides, the bytes that leave are free of the handle."""
     for asked in (b'{"setup":{}}', RESUMING):
-        session = awaiting()
-        session.handle(Received(DOWNSTREAM, asked, text=True), 0.0)
-        for name in ("setupComplete", "serverContent", "toolCall", "goAway", "usageMetadata"):
+        for name in ("serverContent", "toolCall", "goAway", "usageMetadata"):
+            session = relaying(None, asked)
             tree = {name: {}, "sessionResumptionUpdate": {"newHandle": "canary-of-gemini", "resumable": True}}
             for command in session.handle(gemini(pretty(tree)), 0.0):
-                # the fake seal shows what it seals, after its own prefix
-                assert b"canary-of-gemini" not in getattr(command, "payload", b"").replace(
-                    FakeHandles().seal("canary-of-gemini", MODEL).encode(), b""
-                )
+                # the fake seal shows what it seals, behind a colon
+                assert b"canary-of-gemini" not in getattr(command, "payload", b"").replace(b":canary-of-gemini", b"")
+
+
+def test_gemini_s_goodbye_is_for_the_relay_alone() -> None:
+    """No goAway of Gemini's reaches a client; what it rides on does."""
+    assert (
+        Playbook(relaying())
+        >> gemini(pretty({"goAway": {"timeLeft": "50s"}}))
+        << None
+        >> gemini(pretty({"goAway": {"timeLeft": "50s"}, "usageMetadata": {"promptTokenCount": 1}}))
+        << Send(DOWNSTREAM, pretty({"usageMetadata": {"promptTokenCount": 1}}), text=False)
+    )

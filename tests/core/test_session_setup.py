@@ -3,10 +3,12 @@
 import pytest
 
 from relay.core.closing import Close, CloseReason
-from relay.core.commands import CancelTimer, Command, End, OpenUpstream, Send, SetTimer, Violated
-from relay.core.events import DOWNSTREAM, Opened, Timer, TimerFired
+from relay.core.commands import CancelTimer, Command, End, OpenUpstream, Rejoin, Send, SetTimer, Violated
+from relay.core.downstream import Ticket
+from relay.core.events import DOWNSTREAM, Opened, RejoinFailed, Timer, TimerFired
+from relay.core.limits import Limits
 from relay.core.policy import Messages
-from relay.core.session import Limits, Session, State
+from relay.core.session import Session, State
 from tests.core.playbook import (
     MODEL,
     SETUP,
@@ -29,8 +31,8 @@ from tests.core.playbook import (
 
 
 def sealed_by_us(handle: str) -> str:
-    """A handle the relay gave out."""
-    return FakeHandles().seal(handle, MODEL)
+    """A handle that a session gave out which is no more."""
+    return FakeHandles().seal(Ticket(handle, "s0", 0, 2), MODEL)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +44,7 @@ def sealed_by_us(handle: str) -> str:
 )
 def test_a_session_begins_with_its_timers(limits: Limits, timers: list[Command]) -> None:
     """The client owes a setup in time, and the whole session may be limited."""
-    session = Session(policy(), limits, FakeHandles(), lambda: 0.0, 5.0)
+    session = Session("s1", policy(), limits, FakeHandles(), lambda: 0.0)
     assert session.start(5.0) == timers
     assert (session.state, session.started_at) == (State.AWAITING_SETUP, 5.0)
 
@@ -62,14 +64,14 @@ def test_the_way_to_a_conversation() -> None:
         << Send(1, SETUP, text=True)
         >> Wait(1.0)
         >> gemini(setup_complete())
-        << CancelTimer(Timer.CONNECT)
         << Send(DOWNSTREAM, setup_complete(), text=False)
+        << CancelTimer(Timer.CONNECT)
         >> client(spoken("hi"))
         << Send(1, spoken("hi"), text=True)
         >> gemini(content("hello"))
         << Send(DOWNSTREAM, content("hello"), text=False)
     )
-    assert (session.setup_at, session.ready_at, session.model, session.dials) == (1.0, 3.0, MODEL, 1)
+    assert (session.setup_at, session.ready_at, session.model, session.line.dialling.dials) == (1.0, 3.0, MODEL, 1)
 
 
 def test_a_setup_in_a_binary_frame_is_a_setup() -> None:
@@ -91,8 +93,12 @@ def test_what_is_enforced_reaches_gemini() -> None:
     session = awaiting(under)
     asked = compact({"setup": {"generation_config": {"temperature": "1", "responseModalities": ["audio"]}}})
     session.handle(client(asked), 0.0)
-    (sent,) = session.handle(Opened(1), 0.0)
-    merged = {"model": MODEL, "generationConfig": {"temperature": 1, "responseModalities": ["AUDIO"]}}
+    sent, _ = session.handle(Opened(1), 0.0)
+    merged = {
+        "model": MODEL,
+        "generationConfig": {"temperature": 1, "responseModalities": ["AUDIO"]},
+        "sessionResumption": {},
+    }
     assert sent == Send(1, compact({"setup": merged}), text=True)
 
 
@@ -180,11 +186,19 @@ def test_a_broken_message_ends_the_session_even_where_violations_are_dropped() -
 
 
 def test_a_handle_of_ours_reaches_gemini_as_its_own() -> None:
-    """The client resumes with the relay's handle, Gemini with Gemini's."""
-    session = awaiting()
-    session.handle(client(compact({"setup": {"sessionResumption": {"handle": sealed_by_us("h1")}}})), 0.0)
+    """Where its session is no more, the client resumes with the relay's handle, Gemini with Gemini's."""
     setup = {"model": MODEL, "sessionResumption": {"handle": "h1"}}
-    assert session.handle(Opened(1), 0.0) == [Send(1, compact({"setup": setup}), text=True)]
+    assert (
+        Playbook(awaiting())
+        >> client(compact({"setup": {"sessionResumption": {"handle": sealed_by_us("h1")}}}))
+        << CancelTimer(Timer.SETUP)
+        << Rejoin(Ticket("h1", "s0", 0, 2), 0, {"model": MODEL})
+        >> RejoinFailed()
+        << SetTimer(Timer.CONNECT, 15.0)
+        << OpenUpstream(1)
+        >> Opened(1)
+        << Send(1, compact({"setup": setup}), text=True)
+    )
 
 
 def test_a_setup_that_does_not_come_ends_the_session() -> None:
@@ -212,8 +226,8 @@ def test_messages_that_come_early_are_held_and_sent_in_order_after_the_answer() 
         << None
         >> Wait(3.0)
         >> gemini(setup_complete())
-        << CancelTimer(Timer.CONNECT)
         << Send(DOWNSTREAM, setup_complete(), text=False)
+        << CancelTimer(Timer.CONNECT)
         << Send(1, spoken("a"), text=True)
         << Send(1, spoken("b"), text=True)
         >> client(spoken("c"))
@@ -257,14 +271,21 @@ def test_whatever_gemini_says_before_its_answer_is_not_for_the_client() -> None:
         >> gemini(pretty({"setupComplete": None}))
         << None
         >> gemini(setup_complete())
-        << CancelTimer(Timer.CONNECT)
         << Send(DOWNSTREAM, setup_complete(), text=False)
+        << CancelTimer(Timer.CONNECT)
     )
 
 
-def test_a_second_answer_is_passed_on_like_any_message() -> None:
-    """Gemini may do anything; a second setupComplete moves nothing."""
-    assert Playbook(relaying()) >> gemini(setup_complete()) << Send(DOWNSTREAM, setup_complete(), text=False)
+def test_a_second_answer_never_reaches_the_client() -> None:
+    """Gemini may do anything; a second setupComplete moves nothing, and what rides on it goes on without it."""
+    beside = pretty({"setupComplete": {}, "serverContent": {"turnComplete": True}})
+    assert (
+        Playbook(relaying())
+        >> gemini(setup_complete())
+        << None
+        >> gemini(beside)
+        << Send(DOWNSTREAM, pretty({"serverContent": {"turnComplete": True}}), text=False)
+    )
 
 
 def test_a_history_may_be_seeded_where_the_policy_has_it() -> None:

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from relay.core import schema
-from relay.core.client_frames import ClientFrame, Rule, client_frame
+from relay.core.client_frames import ClientFrame, client_frame
 from relay.core.policy import Behaviour, Messages, Models, Policy, SetupRules
+from relay.core.refusals import Rule
 from relay.core.schema import ENUMS, Field, Kind
 from tests.core.frames import Members, Trail, dotted, escaped, has_two_spellings, place, read, sample, text, trails
 

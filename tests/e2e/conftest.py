@@ -71,7 +71,7 @@ def stage(certificates: Certificates, page_url: str, tmp_path_factory: pytest.Te
     tls = f"listen.tls={json.dumps({'cert': str(certificates.server), 'key': str(certificates.server)})}"
     with ExitStack() as stack:
         simulator = stack.enter_context(relay_process(folder / "sim.log", "sim", *manners))["listen"]
-        file = _relay_yaml(folder, simulator, page_url.rstrip("/"))
+        file = relay_yaml(folder, simulator, page_url.rstrip("/"))
 
         def relay(name: str, *overrides: str) -> str:
             options = [word for override in overrides for word in ("--set", override)]
@@ -96,7 +96,7 @@ def _story() -> dict[str, object]:
     return {"steps": [{"when": when, "do": [{"ignore": {}}, {"say": {"text": told}}]}]}
 
 
-def _relay_yaml(folder: Path, simulator_url: str, origin: str) -> Path:
+def relay_yaml(folder: Path, simulator_url: str, origin: str) -> Path:
     """A configuration on the shipped policies, with a tenant for each; its pages come from `origin`."""
 
     def secret(name: str, value: str) -> str:

@@ -15,9 +15,12 @@ const { version } = JSON.parse(
 );
 
 let target = "";
-// Node itself tells what it requests, so that nobody has to reach into the SDK.
+let line = null;
+// Node itself tells what it requests and over which socket, so that nobody has to reach into the SDK.
 subscribe("http.client.request.start", ({ request }) => {
   target = request.path;
+  line = request.socket;
+  request.once("socket", (socket) => (line = socket));
 });
 
 const peakOf = (pcm) => {
@@ -50,9 +53,15 @@ const failureOf = (error) => ({ type: error.name, code: error.code ?? null, mess
 /** One session: its steps in order, and every message that came meanwhile. */
 class Conversation {
   events = [];
+  #connect;
+  #session = null;
   #seen = 0;
   #wake = () => {};
   #closed = null;
+
+  constructor(connect) {
+    this.#connect = connect;
+  }
 
   callbacks = {
     onmessage: (message) => {
@@ -81,6 +90,17 @@ class Conversation {
       const { id, name } = this.events.findLast((event) => event.calls).calls[0];
       session.sendToolResponse({ functionResponses: [{ id, name, response }] });
     },
+    /** Lose the connection as a dead network does, and notice. */
+    drop: async () => {
+      line.resetAndDestroy();
+      while (!this.#closed) await new Promise((resolve) => (this.#wake = resolve));
+    },
+    /** Come back with the newest handle, as the SDK's documentation tells applications to. */
+    resume: async () => {
+      const { handle } = this.events.findLast((event) => event.handle);
+      this.#closed = null;
+      await this.open({ handle });
+    },
     /** Wait for the next message that has this in it; those before it are passed over for good. */
     until: async (_session, { event }) => {
       for (;;) {
@@ -94,19 +114,26 @@ class Conversation {
     },
   };
 
-  async play(session, steps) {
-    for (const step of steps) await this.steps[step.do](session, step);
+  async open(sessionResumption) {
+    this.#session = await this.#connect(this.callbacks, sessionResumption);
+  }
+
+  async play(steps) {
+    await this.open();
+    try {
+      for (const step of steps) await this.steps[step.do](this.#session, step);
+    } finally {
+      this.#session.close();
+    }
   }
 }
 
-const converse = async ({ url, key, model, config, steps }, conversation) => {
+const converse = ({ url, key, model, config, steps }) => {
   const ai = new GoogleGenAI({ apiKey: key, httpOptions: { baseUrl: url } });
-  const session = await ai.live.connect({ model, config, callbacks: conversation.callbacks });
-  try {
-    await conversation.play(session, steps);
-  } finally {
-    session.close();
-  }
+  const conversation = new Conversation((callbacks, sessionResumption) =>
+    ai.live.connect({ model, config: sessionResumption ? { ...config, sessionResumption } : config, callbacks }),
+  );
+  return { conversation, over: conversation.play(steps) };
 };
 
 const bounded = async (work) => {
@@ -121,12 +148,12 @@ const bounded = async (work) => {
   }
 };
 
-for await (const line of createInterface({ input: process.stdin })) {
-  const conversation = new Conversation();
+for await (const request of createInterface({ input: process.stdin })) {
   target = "";
   let failure = null;
+  const { conversation, over } = converse(JSON.parse(request));
   try {
-    await bounded(converse(JSON.parse(line), conversation));
+    await bounded(over);
   } catch (error) {
     failure = failureOf(error);
   }

@@ -102,6 +102,7 @@ async def start(origin: Origin) -> AsyncIterator[Start]:
     async with AsyncExitStack() as stack:
 
         async def run(**sections: Any) -> Running:
+            demo_faults = sections.pop("demo_faults", None)
             policy = sections.pop("policy", {"model": "models/gemini-3.8-live", "allow": ["*"]})
             tenant = {"id": "acme", "keys": [TENANT_KEY], "policy": "under-test"} | sections.pop("tenant", {})
             upstream = {"base_url": origin.url, "api_key": KEY} | sections.pop("upstream", {})
@@ -115,7 +116,7 @@ async def start(origin: Origin) -> AsyncIterator[Start]:
             }
             for name, section in sections.items():
                 tree[name] = {**tree.get(name, {}), **section}
-            relay = Relay(config.build(tree))
+            relay = Relay(config.build(tree), demo_faults=demo_faults)
             addresses = await relay.start()
             stack.push_async_callback(relay.stop)
             http = await stack.enter_async_context(aiohttp.ClientSession())

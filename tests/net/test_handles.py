@@ -4,10 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.core.downstream import Ticket
 from relay.net.handles import HandleSealer
 
 GOOGLES = "95e91930-b35b-482b-8880-17efc49ec2f2"
 MODEL = "models/gemini-3.8-live"
+TICKET = Ticket(GOOGLES, "s1", 2, 17)
 
 
 class Clock:
@@ -22,11 +24,11 @@ class Clock:
 
 def test_a_handle_comes_back_for_its_tenant_policy_and_model_only() -> None:
     """A stolen handle is useless to anybody else, and under any other policy or model."""
-    sealer = HandleSealer(b"secret", 60.0, Clock())
-    sealed = sealer.bound("acme", "guided").seal(GOOGLES, MODEL)
+    sealer = HandleSealer(b"secret", 60.0, Clock(), "account")
+    sealed = sealer.bound("acme", "guided").seal(TICKET, MODEL)
 
     assert GOOGLES not in sealed
-    assert sealer.bound("acme", "guided").unseal(sealed, MODEL) == GOOGLES
+    assert sealer.bound("acme", "guided").unseal(sealed, MODEL) == TICKET
     assert sealer.bound("other", "guided").unseal(sealed, MODEL) is None
     assert sealer.bound("acme", "open").unseal(sealed, MODEL) is None
     assert sealer.bound("acme", "guided").unseal(sealed, "models/other") is None
@@ -34,27 +36,41 @@ def test_a_handle_comes_back_for_its_tenant_policy_and_model_only() -> None:
 
 def test_owner_names_can_not_be_shifted_into_each_other() -> None:
     """`a|bc` and `ab|c` are different owners."""
-    sealer = HandleSealer(b"secret", 60.0, Clock())
-    sealed = sealer.bound("a", "bc").seal(GOOGLES, MODEL)
+    sealer = HandleSealer(b"secret", 60.0, Clock(), "account")
+    sealed = sealer.bound("a", "bc").seal(TICKET, MODEL)
 
     assert sealer.bound("ab", "c").unseal(sealed, MODEL) is None
 
 
 def test_any_process_with_the_same_secret_can_open_it() -> None:
     """Replicas share the secret, not memory."""
-    sealed = HandleSealer(b"secret", 60.0, Clock()).bound("a", "p").seal(GOOGLES, MODEL)
+    sealed = HandleSealer(b"secret", 60.0, Clock(), "account").bound("a", "p").seal(TICKET, MODEL)
 
-    assert HandleSealer(b"secret", 60.0, Clock()).bound("a", "p").unseal(sealed, MODEL) == GOOGLES
-    assert HandleSealer(b"other!", 60.0, Clock()).bound("a", "p").unseal(sealed, MODEL) is None
+    assert HandleSealer(b"secret", 60.0, Clock(), "account").bound("a", "p").unseal(sealed, MODEL) == TICKET
+    assert HandleSealer(b"other!", 60.0, Clock(), "account").bound("a", "p").unseal(sealed, MODEL) is None
+
+
+def test_a_handle_is_bound_to_the_account_at_google() -> None:
+    """Gemini's handle inside is of no use with another key or project, and nobody is to find out by trying."""
+    sealed = HandleSealer(b"secret", 60.0, Clock(), "account").bound("a", "p").seal(TICKET, MODEL)
+
+    assert HandleSealer(b"secret", 60.0, Clock(), "another").bound("a", "p").unseal(sealed, MODEL) is None
+
+
+def test_a_handle_has_no_dot() -> None:
+    """A dot ends it: clients append how many messages they got since."""
+    bound = HandleSealer(b"secret", 60.0, Clock(), "account").bound("a", "p")
+
+    assert all("." not in bound.seal(TICKET, MODEL) for _ in range(50))
 
 
 def test_a_handle_expires() -> None:
     """After its lifetime it opens no more."""
     clock = Clock()
-    bound = HandleSealer(b"secret", 60.0, clock).bound("a", "p")
-    sealed = bound.seal(GOOGLES, MODEL)
+    bound = HandleSealer(b"secret", 60.0, clock, "account").bound("a", "p")
+    sealed = bound.seal(TICKET, MODEL)
     clock.now += 59
-    assert bound.unseal(sealed, MODEL) == GOOGLES
+    assert bound.unseal(sealed, MODEL) == TICKET
     clock.now += 1
 
     assert bound.unseal(sealed, MODEL) is None
@@ -63,14 +79,14 @@ def test_a_handle_expires() -> None:
 @given(st.text(max_size=100))
 def test_anything_else_opens_to_nothing(text: str) -> None:
     """Guesses, garbage and other alphabets are no handles and raise nothing."""
-    assert HandleSealer(b"secret", 60.0, Clock()).bound("a", "p").unseal(text, MODEL) is None
+    assert HandleSealer(b"secret", 60.0, Clock(), "account").bound("a", "p").unseal(text, MODEL) is None
 
 
 @pytest.mark.parametrize("position", [0, 5, 20, -1])
 def test_a_changed_handle_does_not_open(position: int) -> None:
     """Every byte is authenticated."""
-    bound = HandleSealer(b"secret", 60.0, Clock()).bound("a", "p")
-    sealed = bytearray(bound.seal(GOOGLES, MODEL).encode())
+    bound = HandleSealer(b"secret", 60.0, Clock(), "account").bound("a", "p")
+    sealed = bytearray(bound.seal(TICKET, MODEL).encode())
     sealed[position] = ord("A") if sealed[position] != ord("A") else ord("w")
 
     assert bound.unseal(sealed.decode(), MODEL) is None

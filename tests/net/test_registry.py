@@ -1,6 +1,7 @@
 """Admission by count, and drain."""
 
 import asyncio
+import json
 
 import pytest
 
@@ -27,10 +28,11 @@ async def test_a_place_is_free_again_whatever_happened() -> None:
 
 
 async def test_drain_refuses_new_sessions_and_ends_the_live_ones(start: Start) -> None:
-    """Every client is told 1001 and why; nobody is let in; nothing is left."""
+    """Every client gets notice, and 1001 with the reason if it stays; nobody is let in; nothing is left."""
     running = await start()
     clients = [await running.conversation() for _ in range(5)]
-    draining = asyncio.ensure_future(running.relay.registry.drain(WAIT_S))
+    draining = asyncio.ensure_future(running.relay.registry.drain(WAIT_S, WAIT_S - 0.3))
+    notices = [json.loads((await client.receive(timeout=WAIT_S)).data) for client in clients]
     ends = [await end_of(client) for client in clients]
     left = await draining
     url = running.addresses["listen"] + "/v1/live"
@@ -41,6 +43,7 @@ async def test_drain_refuses_new_sessions_and_ends_the_live_ones(start: Start) -
         assert ready.status == 503
         assert (await ready.json())["cause"] == "draining"
 
+    assert notices == [{"goAway": {"timeLeft": "0.300s"}}] * 5
     assert ends == [(1001, "the relay is shutting down, reconnect")] * 5
     assert left == 0
 
@@ -49,4 +52,4 @@ async def test_drain_has_a_deadline() -> None:
     """What has not ended in time is counted, not waited for."""
     registry = Registry(10)
     with registry.admitted(Live("1", "acme")):
-        assert await registry.drain(0.01) == 1
+        assert await registry.drain(0.01, 0.0) == 1

@@ -220,7 +220,6 @@ async def test_messages_pass_in_order_with_their_bytes_and_opcodes(start: Start,
     sent = [
         (b'{\n  "serverContent": {"outputTranscription": {"text": "\\u00e9"}}\n}\n', False),
         (b'{"voiceActivity":{"voiceActivityType":"ACTIVITY_START"}}', True),
-        (b'{"goAway": {"timeLeft": "50s"}}', False),
         (b'{"toolCall": {"functionCalls": [{"id": "c1", "name": "f"}]}}', False),
         (b'{"toolCallCancellation": {"ids": ["c1"]}}', False),
         (b'{"usageMetadata": {"totalTokenCount": 1}}', False),
@@ -234,7 +233,7 @@ async def test_messages_pass_in_order_with_their_bytes_and_opcodes(start: Start,
             await (socket.send_str(payload.decode()) if text else socket.send_bytes(payload))
         origin.received.append(await socket.receive())
         origin.received.append(await socket.receive())
-        await socket.close()
+        await socket.close(code=1011, message=b"You exceeded your current quota")
 
     origin.script = script
     running = await start()
@@ -248,11 +247,12 @@ async def test_messages_pass_in_order_with_their_bytes_and_opcodes(start: Start,
         (payload.decode() if text else payload, text) for payload, text in sent
     ]
     assert [message.data for message in origin.received] == [
-        '{"setup":{"model":"models/gemini-3.8-live","generationConfig":{"responseModalities":["AUDIO"]}}}',
+        '{"setup":{"model":"models/gemini-3.8-live","generationConfig":{"responseModalities":["AUDIO"]},'
+        '"sessionResumption":{}}}',
         '{"realtimeInput":{"text":"a"}}',
         '{"clientContent":{"turns":[{"parts":[{"text":"b"}]}],"turnComplete":true}}',
     ]
-    assert code == 1000
+    assert code == 1013
 
 
 async def test_text_frames_are_an_option_of_the_policy(start: Start, origin: Origin) -> None:
@@ -322,7 +322,7 @@ async def test_early_messages_wait_for_setup_complete_and_keep_their_order(start
         await socket.send_bytes(b'{"setupComplete": {}}')
         for _ in range(5):
             origin.received.append((await socket.receive()).data)
-        await socket.close()
+        await socket.close(code=1011, message=b"You exceeded your current quota")
 
     origin.script = script
     running = await start()

@@ -186,8 +186,8 @@ async def test_nonsense_from_gemini_ends_the_session(start: Start, origin: Origi
     assert await end_of(socket) == (1011, "Gemini sent something the relay can't read")
 
 
-async def test_a_cut_connection_ends_the_session_with_a_reason(start: Start, origin: Origin) -> None:
-    """An end of file without a close frame is not taken for a goodbye."""
+async def test_a_cut_that_can_t_be_mended_ends_the_session_with_a_reason(start: Start, origin: Origin) -> None:
+    """An end of file without a close frame is not taken for a goodbye; where no dial is left, the session ends."""
 
     async def script(socket: web.WebSocketResponse) -> None:
         await socket.receive()
@@ -198,7 +198,7 @@ async def test_a_cut_connection_ends_the_session_with_a_reason(start: Start, ori
         transport.abort()
 
     origin.script = script
-    running = await start()
+    running = await start(handover={"dials_per_minute": 1, "deadline": "200ms"})
     socket = await running.conversation()
     await socket.send_str('{"realtimeInput":{"text":"cut"}}')
 

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from relay.core.client_frames import ClientFrame, Refusal, Rule, client_frame
+from relay.core.client_frames import ClientFrame, client_frame
 from relay.core.policy import Behaviour, Messages, Models, Policy, SetupRules
+from relay.core.refusals import Refusal, Rule
 from relay.core.schema import MESSAGES, SPELLINGS
 from tests.core.frames import Members, text
 from tests.core.test_smuggling import holds

@@ -102,16 +102,16 @@ def check_wrong_key(director: Director, sdk: Sdk, url: str) -> str:
 def check_resumption(director: Director, sdk: Sdk, url: str) -> None:
     """A handle the SDK was given, which is not Google's, brings the conversation back on a second connection."""
 
-    def converse(words: str, handle: dict[str, str], event: str) -> Played:
+    def converse(words: str, handle: dict[str, str], *events: str) -> Played:
         config = {"responseModalities": ["AUDIO"], "sessionResumption": handle}
-        steps = (text(words), until(event))
+        steps = (text(words), *map(until, events))
         played = director.play(sdk, Request(url, tenant_key("guided"), MODEL, config, steps))
         assert played.failure is None
         return played
 
-    first = converse("My favourite colour is green", {}, "handle")
+    first = converse("My favourite colour is green", {}, "turnComplete", "handle")
     check_google(first.google, {"model": MODEL, **ASSISTANT, "sessionResumption": {}})
-    handle = first.events[-1]["handle"]
+    handle = [event["handle"] for event in first.events if "handle" in event][-1]
     googles = {handle for session in director.stage.inspect("ledger")["sessions"] for handle in session["handles"]}
     assert handle not in googles
     second = converse("What did I say?", {"handle": handle}, "turnComplete")

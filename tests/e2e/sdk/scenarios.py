@@ -115,7 +115,10 @@ class Scenario:
 
 
 def check_google(connections: list[dict[str, Any]], setup: Mapping[str, Any]) -> None:
-    """ "Google" got one connection, with the operator's key where it belongs and exactly the enforced setup, once."""
+    """ "Google" got one connection, with the operator's key where it belongs and exactly the enforced setup, once.
+
+    The relay asks for resumption whatever the client asked.
+    """
     (connection,) = connections
     assert connection["path"] == GOOGLE_PATH
     assert connection["query"] == ""
@@ -123,7 +126,7 @@ def check_google(connections: list[dict[str, Any]], setup: Mapping[str, Any]) ->
     assert "authorization" not in connection["headers"]
     assert "sec-websocket-protocol" not in connection["headers"]
     received = [json.loads(message["raw"]) for message in connection["messages"]]
-    assert received[0] == {"setup": setup}
+    assert received[0] == {"setup": {"sessionResumption": {}, **setup}}
     assert not any("setup" in message for message in received[1:])
     assert connection["sent_close"] is None, "Google found fault with something"
 

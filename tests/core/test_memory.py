@@ -1,0 +1,211 @@
+"""What Gemini knows: the handle's state plus the journal, and the counts that follow from it."""
+
+from typing import Any
+
+import pytest
+
+from relay.core.closing import CloseReason
+from relay.core.commands import Send
+from relay.core.handover import Cause, Continuity, Crossing, Outcome
+from relay.core.journal import Outgoing, Sort
+from relay.core.memory import Memory
+from relay.core.server_frames import Resumption
+from tests.core.playbook import shared
+
+
+def memory(**continuity: Any) -> Memory:
+    """A memory of a session in which nothing happened yet."""
+    return Memory(Continuity(**continuity), shared())
+
+
+def tell(known: Memory, *words: bytes, now: float = 0.0, sort: Sort = Sort.CONTROL) -> None:
+    """The client's messages go to Gemini."""
+    for payload in words:
+        known.forward(Outgoing(payload, sort), 1, now)
+
+
+def crossing(cause: Cause = Cause.LOST) -> Crossing:
+    """A handover that has just begun."""
+    return Crossing(cause, False, 0.0, 0, 0)
+
+
+def again(known: Memory, over: Crossing) -> list[bytes]:
+    """What a new leg is told."""
+    sends = known.say_again(over, 2, 100.0)
+    assert all(isinstance(send, Send) and send.leg == 2 for send in sends)
+    return [send.payload for send in sends if isinstance(send, Send)]
+
+
+@pytest.mark.parametrize(
+    ("update", "taken"),
+    [
+        (Resumption("h", True), True),
+        (Resumption("h", False), False),
+        (Resumption("", True), False),
+        (Resumption("", False), False),
+    ],
+)
+def test_only_a_usable_handle_is_taken(update: Resumption, taken: bool) -> None:
+    """Resumable, and not empty."""
+    known = memory()
+    assert known.take_handle(update, 1, 0.2, 1.0) is taken
+    assert known.resumption.newest == ("h" if taken else "")
+
+
+def test_a_handle_from_the_middle_of_a_turn_is_good_once_the_turn_is_complete() -> None:
+    """The state behind it has the question; its answer's end is all that it lacks, so no planned handover uses it."""
+    around = shared()
+    known = Memory(Continuity(), around)
+    tell(known, b"question", now=0.0)
+    around.turns.speaking = True
+    assert not known.take_handle(Resumption("midway", True), 1, 0.2, 1.0)
+    tell(known, b"noise", now=1.0)
+    assert not known.turn_completed()
+    around.turns.speaking = False
+    assert known.turn_completed()
+    assert (known.resumption.newest, known.restorable) == ("midway", False)
+    over = crossing()
+    assert again(known, over) == [b"noise"]
+    assert over.uncertain == 0
+    known.take_handle(Resumption("after it", True), 1, 0.2, 200.0)
+    assert known.restorable
+
+
+def test_a_handle_from_a_turn_that_was_cut_is_forgotten() -> None:
+    """Its state has swallowed a question that nobody would answer any more."""
+    around = shared()
+    known = Memory(Continuity(), around)
+    tell(known, b"question", now=0.0)
+    around.turns.speaking = True
+    known.take_handle(Resumption("midway", True), 1, 0.2, 1.0)
+    over = crossing()
+    known.cut_turn(over, 2.0)
+    assert not known.turn_completed()
+    assert again(known, over) == [b"question"]
+
+
+def test_what_tcp_has_not_acknowledged_is_in_doubt() -> None:
+    """However long ago it was sent: the network may have lost it once already."""
+    unacknowledged = 0
+    known = Memory(Continuity(), shared(lambda _leg: unacknowledged))
+    tell(known, b"a", b"b", now=0.0)
+    unacknowledged = 1
+    known.take_handle(Resumption("h1", True), 1, 0.2, 10.0)
+    over = crossing()
+    assert again(known, over) == [b"b"]
+    assert over.uncertain == 1
+
+
+def test_counts_add_up_over_a_roll_back() -> None:
+    """Everything that was ever told is behind the handle, told again, or dropped."""
+    known = memory()
+    tell(known, b"a", b"b", now=0.0)
+    known.take_handle(Resumption("h1", True), 1, 0.2, 1.0)
+    tell(known, b"c", now=1.0)
+    known.take_handle(Resumption("h2", True), 1, 0.2, 2.0)
+    tell(known, b"d", now=2.0)
+    over = crossing()
+    assert known.blame_handle(over)
+    assert again(known, over) == [b"d"]
+    assert (known.outcome(over), over.replayed, over.dropped) == (Outcome.ROLLED_BACK, 1, 1)
+    known.take_handle(Resumption("h3", True), 1, 0.2, 200.0)
+    assert known.resumption.covered == 3
+
+
+def test_everything_is_dropped_with_the_last_handle() -> None:
+    """A fresh session knows what it is told again, and nothing else."""
+    known = memory()
+    tell(known, b"a", b"b", now=0.0)
+    known.take_handle(Resumption("h1", True), 1, 0.2, 1.0)
+    tell(known, b"c", now=1.0)
+    over = crossing()
+    assert known.blame_handle(over)
+    assert not known.blame_handle(over)
+    assert again(known, over) == [b"c"]
+    assert (known.outcome(over), over.dropped) == (Outcome.FRESH, 2)
+
+
+def test_a_state_that_was_taken_over_is_not_this_session_s_to_replay() -> None:
+    """Resumed from a handle of another session's: without it, the beginning is missing."""
+    known = memory()
+    known.resume_from("h0")
+    tell(known, b"a")
+    over = crossing()
+    known.blame_handle(over)
+    assert again(known, over) == [b"a"]
+    assert known.outcome(over) is Outcome.FRESH
+
+
+def test_what_was_told_again_is_in_no_doubt_on_the_new_leg() -> None:
+    """The next handle covers it, and a handover after that is clean."""
+    known = memory()
+    tell(known, b"a", now=0.9)
+    known.take_handle(Resumption("h1", True), 1, 0.2, 1.0)
+    over = crossing()
+    assert again(known, over) == [b"a"]
+    assert over.uncertain == 1
+    assert known.restorable
+
+
+def test_audio_is_left_out_where_it_was_refused() -> None:
+    """And counted; the rest is told."""
+    known = memory()
+    tell(known, b"a", sort=Sort.AUDIO)
+    tell(known, b"b")
+    over = crossing()
+    over.without_audio = True
+    assert again(known, over) == [b"b"]
+    assert over.dropped == 1
+
+
+@pytest.mark.parametrize(
+    ("meanings", "newest", "without_audio"),
+    [
+        ([CloseReason.UPSTREAM_FAILED], "h2", False),
+        ([CloseReason.UPSTREAM_FAILED, CloseReason.UPSTREAM_FAILED], "h1", False),
+        ([CloseReason.UPSTREAM_HANDLE_REFUSED], "h1", False),
+        ([CloseReason.UPSTREAM_SETUP_REFUSED], "h2", True),
+        ([CloseReason.UPSTREAM_SETUP_REFUSED, CloseReason.UPSTREAM_SETUP_REFUSED], "h1", True),
+        ([CloseReason.UPSTREAM_HANDLE_REFUSED, CloseReason.UPSTREAM_HANDLE_REFUSED], "", False),
+    ],
+)
+def test_legs_that_die_soon_speak_against_their_handle(
+    meanings: list[CloseReason], newest: str, without_audio: bool
+) -> None:
+    """By what Gemini said, and how often."""
+    known = memory()
+    known.take_handle(Resumption("h1", True), 1, 0.2, 1.0)
+    known.take_handle(Resumption("h2", True), 1, 0.2, 2.0)
+    before = crossing()
+    for meaning in meanings:
+        over = crossing(Cause.FAILED)
+        assert known.learn(over, before, meaning)
+        before = over
+    assert (known.resumption.newest, before.without_audio) == (newest, without_audio)
+
+
+@pytest.mark.parametrize(
+    ("sorts", "answered", "reopened"),
+    [
+        ([Sort.AUDIO], 0, True),
+        ([Sort.AUDIO, Sort.ACTIVITY_END], 0, True),
+        ([Sort.ACTIVITY_END, Sort.CONTROL], 0, True),
+        ([Sort.ACTIVITY_END, Sort.CONTROL], 1, False),
+        ([Sort.AUDIO, Sort.ACTIVITY_END, Sort.ACTIVITY_START, Sort.AUDIO], 3, True),
+        ([Sort.AUDIO, Sort.ACTIVITY_END, Sort.ACTIVITY_START, Sort.AUDIO], 2, False),
+        ([], 0, True),
+    ],
+)
+def test_a_user_s_turn_is_opened_again_exactly_where_it_was_open(
+    sorts: list[Sort], answered: int, reopened: bool
+) -> None:
+    """Behind the handle the turn is open; what was answered since is not told again."""
+    known = memory(transparent=True)
+    tell(known, b"start", sort=Sort.ACTIVITY_START)
+    for sort in sorts:
+        tell(known, sort.value.encode(), sort=sort)
+    known.take_handle(Resumption("h", True, 1), 1, 0.2, 1.0)
+    for entry in list(known.journal)[:answered]:
+        entry.answered = True
+    told = again(known, crossing())
+    assert (bool(told) and told[0] == b'{"realtimeInput":{"activityStart":{}}}') is reopened

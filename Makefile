@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check fmt bench clean
+.PHONY: run test check fmt bench proof clean
 
 run: .venv/ready ## the relay with its demo page: on Gemini when GEMINI_API_KEY is set, else on the simulator
 	$(BIN)/relay demo $(ARGS)
@@ -22,6 +22,11 @@ fmt: .venv/ready-dev ## rewrite to the house style
 
 bench: .venv/ready-dev ## CPU per frame, latency, set-ups and memory beside other relays
 	$(BIN)/python -m bench $(ARGS)
+
+proof: .venv/ready-dev ## what becomes of every message when connections end: handovers, fault matrix, leaks
+	$(BIN)/python -m proof handovers
+	$(BIN)/python -m proof matrix
+	$(BIN)/python -m proof leaks
 
 clean: ## forget the environments
 	rm -rf .venv .venv-sdk1 tests/js/node_modules

@@ -10,6 +10,7 @@ import struct
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from zlib import crc32
 
 from aiohttp import WebSocketError, WSCloseCode, WSMsgType, web
 
@@ -203,7 +204,7 @@ class Connection:
         self.record.frames_sent += 1
         session = self.dialogue.session
         if session is not None:
-            session.sent.entries.append(Sent(output.number, self.record.id, output.kind, len(payload)))
+            session.sent.entries.append(Sent(output.number, self.record.id, output.kind, len(payload), crc32(payload)))
 
     async def _trickle(self, payload: bytes) -> None:
         """Write one frame slice by slice, no faster than the line is supposed to be."""

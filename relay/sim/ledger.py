@@ -34,6 +34,8 @@ class Sent(NamedTuple):
     connection: int
     kind: str
     size: int
+    crc: int
+    """CRC-32 of its payload: a client that counts what it got can tell which frames arrived."""
 
 
 class Trail:

@@ -1,0 +1,97 @@
+"""`python -m proof`: three commands, each a table, JSON on request, and exit code 1 when a promise is broken."""
+
+import argparse
+import asyncio
+import resource
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+try:
+    from uvloop import new_event_loop
+except ImportError:  # pyproject.toml asks for it on Linux only
+    from asyncio import new_event_loop  # type: ignore[assignment]
+
+from proof import handovers, leaks, matrix
+from proof.client import ProofError
+from proof.figures import note, save
+from relay.config import ConfigError
+from relay.sim.profile import duration_s
+
+
+def main() -> int:
+    """Run one command; 1 when a promise is broken or nothing could be measured."""
+    options = _parser().parse_args()
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    run: Callable[[argparse.Namespace], Coroutine[Any, Any, list[str]]] = options.run
+    try:
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            broken = runner.run(run(options))
+    except (ProofError, ConfigError) as error:
+        broken = [str(error)]
+    for words in broken:
+        note(f"proof: BROKEN: {words}")
+    return 1 if broken else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m proof", description="Does a session outlive its connections?")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    many = commands.add_parser("handovers", help="planned handovers over streaming sessions")
+    many.add_argument("--sessions", type=int, default=50)
+    many.add_argument("--handovers", type=int, default=1000, help="all sessions together")
+    many.add_argument("--mode", choices=("transparent", "handles"), default="transparent", help="Vertex, or the others")
+    many.add_argument(
+        "--order", choices=("dial_first", "close_first", "overlap"), help="the relay's default unless given"
+    )
+    many.add_argument("--rtt", type=duration_s, default=0.0, metavar="TIME", help="between relay and simulator")
+    many.set_defaults(run=_handovers)
+    faults = commands.add_parser("matrix", help="every fault by name")
+    faults.add_argument("--row", action="append", default=[], metavar="NAME", help="only rows that begin like this")
+    faults.set_defaults(run=_matrix)
+    lives = commands.add_parser("leaks", help="short sessions and handovers, and what is left of them")
+    lives.add_argument("--sessions", type=int, default=10_000)
+    lives.add_argument("--handovers", type=int, default=500)
+    lives.set_defaults(run=_leaks)
+    for command in (many, faults, lives):
+        command.add_argument("--json", type=Path, metavar="FILE", help="save every figure here")
+    return parser
+
+
+async def _handovers(options: argparse.Namespace) -> list[str]:
+    result = await handovers.run(
+        handovers.Options(
+            sessions=options.sessions,
+            handovers=options.handovers,
+            transparent=options.mode == "transparent",
+            order=options.order,
+            rtt_s=options.rtt,
+        )
+    )
+    print(result.tables())
+    save(options.json, result.json())
+    return result.broken()
+
+
+async def _matrix(options: argparse.Namespace) -> list[str]:
+    try:
+        rows = matrix.chosen(options.row)
+    except ValueError as error:
+        raise ProofError(str(error)) from None
+    verdicts = await matrix.run(rows)
+    print(matrix.shown(verdicts))
+    save(options.json, matrix.json(verdicts))
+    return matrix.broken(verdicts)
+
+
+async def _leaks(options: argparse.Namespace) -> list[str]:
+    result = await leaks.run(options.sessions, options.handovers)
+    print(result.table())
+    save(options.json, result.json())
+    return result.broken()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,6 +1,7 @@
 """The demo page in a real Chromium, through a real relay, on the built-in simulator: what a visitor sees and hears."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,12 +17,23 @@ AUDIBLE_RMS = 0.01
 CONTENT_SECURITY = ("default-src 'none'", "script-src 'self'", "style-src 'self'", "connect-src 'self'")
 
 
+SECRET = "My word is marmalade."
+
+
 @pytest.fixture(scope="module")
 def demo_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a demo page served by `relay demo` on a free port."""
     log = tmp_path_factory.mktemp("demo") / "stderr.log"
     with relay_process(log, "demo", "--set", "listen.port=0", "--set", "admin.port=0") as ready:
         yield ready["demo"]
+
+
+@pytest.fixture
+def impatient(tmp_path: Path) -> Iterator[dict[str, Any]]:
+    """Options for a demo whose relay parks a session for a second only."""
+    sets = ("listen.port=0", "admin.port=0", "parking.window=1s")
+    with relay_process(tmp_path / "stderr.log", "demo", *(word for one in sets for word in ("--set", one))) as ready:
+        yield {"url": ready["demo"], "metrics": ready["admin"] + "/metrics"}
 
 
 @pytest.fixture(scope="module")
@@ -142,3 +154,176 @@ def test_capture_resamples_without_aliases(drive: Drive) -> None:
             assert result["measuredHz"] == pytest.approx(result["hz"], rel=0.01)
         else:
             assert result["rms"] < 0.5 * 10 ** (-60 / 20), "60 dB down"
+
+
+def words_of(page: dict[str, Any], who: str) -> list[str]:
+    """Everything one side of the transcript says."""
+    return [turn["text"] for turn in page["transcript"] if turn["who"] == who]
+
+
+def assert_remembered(seen: dict[str, Any]) -> None:
+    """The conversation went on: the far end still knew the secret, and the browser had nothing to complain of."""
+    assert "marmalade" in words_of(seen["after"], "model")[-1]
+    assert seen["after"]["state"] == "live"
+    assert seen["console"] == []
+
+
+def test_the_line_is_cut_and_the_conversation_goes_on(drive: Drive) -> None:
+    """Cut while nobody speaks: nothing is lost, and the stall stands in the transcript and in the panel."""
+    seen = drive("cutWhileIdle", text=SECRET)
+    handover = seen["cut"]["continuity"]["lastHandover"]
+    assert_remembered(seen)
+    assert (handover["cause"], handover["planned"], handover["restored"]) == ("lost", False, True)
+    assert (handover["turnCut"], handover["dropped"]) == (False, 0)
+    assert 0 < handover["stallMs"] < 10_000
+    stall = f"{round(handover['stallMs']):,} ms"
+    assert f"Line cut · back after {stall}" in seen["cut"]["text"]
+    assert stall in seen["cut"]["panel"]
+    assert len(seen["sockets"]) == 1, "the page's own socket stayed"
+    assert seen["after"]["counters"]["interruptions"] == 0
+
+
+def test_an_answer_that_a_cut_ended_is_marked(drive: Drive) -> None:
+    """Cut under an answer: it ends there, marked as cut off, and the question is answered anew."""
+    seen = drive("cutMidAnswer", text=SECRET + " Please repeat that, slowly, and then tell me that you did.")
+    handover = seen["cut"]["continuity"]["lastHandover"]
+    assert_remembered(seen)
+    assert handover["turnCut"]
+    assert "the answer broke off" in seen["cut"]["text"]
+    assert [turn["interrupted"] for turn in seen["after"]["transcript"] if turn["who"] == "model"] == [
+        True,
+        False,
+        False,
+    ]
+    assert "Cut off" in seen["after"]["text"]
+    assert "Interrupted\n" not in seen["after"]["text"]
+
+
+def test_a_planned_move_is_a_figure_and_nothing_else(drive: Drive) -> None:
+    """After goAway the panel counts a handover; the transcript says nothing of it."""
+    seen = drive("goAway", text=SECRET)
+    handover = seen["moved"]["continuity"]["lastHandover"]
+    assert_remembered(seen)
+    assert (handover["cause"], handover["planned"], handover["restored"]) == ("go_away", True, True)
+    assert "back after" not in seen["after"]["text"]
+    assert "goAway" in seen["after"]["text"], "the cause, in the panel"
+    assert len(seen["sockets"]) == 1
+
+
+def test_a_reload_goes_on_over_the_same_line(drive: Drive) -> None:
+    """Reloaded in the middle of an answer: the rest of it arrives once; voice, figures and microphone are as before."""
+    seen = drive("reload", text=SECRET)
+    before, back = seen["before"], seen["back"]
+    assert_remembered(seen)
+    assert back["continuity"]["lastReturn"]["via"] == "parked"
+    assert not back["continuity"]["lastReturn"]["gap"]
+    assert "Resumed · same line" in back["text"]
+    assert words_of(back, "user") == words_of(before, "user")
+    begun, whole = words_of(before, "model")[-1], words_of(back, "model")[-1]
+    assert whole.startswith(begun)
+    assert whole.count("marmalade") == 1
+    assert len(words_of(back, "model")) == len(words_of(before, "model"))
+    assert back["counters"]["frames"]["down"] > before["counters"]["frames"]["down"]
+    assert seen["voice"] == "Puck"
+    assert len(seen["sockets"]) == 2
+
+
+def test_after_the_window_the_call_is_resumed_from_geminis_memory(drive: Drive, impatient: dict[str, Any]) -> None:
+    """Back when the relay has let the session go: the transcript is there, and Gemini still knows what was said."""
+    seen = drive("awayTooLong", text=SECRET, **impatient)
+    assert_remembered(seen)
+    assert seen["back"]["continuity"]["lastReturn"]["via"] == "handle"
+    assert "Resumed from Gemini’s memory" in seen["back"]["text"]
+    assert SECRET in words_of(seen["back"], "user")
+
+
+def test_a_lost_socket_is_dialled_again(drive: Drive) -> None:
+    """The page's own connection is reset: it comes back to the same line by itself."""
+    seen = drive("socketLost", text=SECRET)
+    noise = [line for line in seen["console"] if "WebSocket" not in line]  # the browser's own word on the reset
+    assert_remembered(seen | {"console": noise})
+    assert seen["back"]["continuity"]["lastReturn"]["via"] == "parked"
+    assert len(seen["sockets"]) == 2
+
+
+def test_an_older_call_is_offered_not_forced(drive: Drive) -> None:
+    """After more than a minute the page asks: it stays idle until the person wants to go on, and then does."""
+    seen = drive("offered", text=SECRET)
+    assert_remembered(seen)
+    assert seen["offer"]["state"] == "idle"
+    assert seen["offer"]["transcript"] == []
+    assert SECRET in words_of(seen["after"], "user")
+
+
+def test_a_handle_that_is_refused_starts_a_new_call(drive: Drive) -> None:
+    """The page says that it is a new call and why, keeps what was said before, and works."""
+    seen = drive("refusedHandle", text=SECRET)
+    assert seen["console"] == []
+    assert "New call · Gemini does not know what was said above" in seen["back"]["text"]
+    assert "could not be taken up again" in seen["back"]["text"]
+    assert SECRET in words_of(seen["after"], "user")
+    assert "marmalade" not in words_of(seen["after"], "model")[-1]
+    assert seen["after"]["state"] == "live"
+
+
+def test_a_duplicated_tab_leaves_the_call_alone(drive: Drive) -> None:
+    """A second tab with a copy of the first one's storage stays idle, and the first one's call goes on."""
+    seen = drive("duplicated", text=SECRET)
+    assert_remembered(seen)
+    assert seen["copy"]["state"] == "idle"
+    assert len(seen["sockets"]) == 1
+
+
+def test_a_page_without_a_gesture_asks_for_one(drive: Drive) -> None:
+    """Where the browser wants a click before any sound the page says so, and one click brings it."""
+    seen = drive("backInSilence", text=SECRET)
+    assert_remembered(seen | {"console": [line for line in seen["console"] if "AudioContext" not in line]})
+    assert "Click anywhere, or press a key, to hear it." in seen["silent"]["text"]
+    assert seen["after"]["playback"]["rms"] > AUDIBLE_RMS
+
+
+HANDOVER: dict[str, Any] = {
+    "cause": "lost",
+    "planned": False,
+    "outcome": "restored",
+    "stallMs": 211.6,
+    "turnCut": False,
+    "restored": True,
+    "dropped": 0,
+}
+RESUMED: dict[str, Any] = {"via": "parked", "replayed": 0, "missed": 0, "gap": False}
+
+
+def test_every_report_has_its_words(drive: Drive) -> None:
+    """What the relay reports is said completely: each loss by name, and nothing where nothing happened."""
+    handovers: dict[str | None, dict[str, Any]] = {
+        "Line cut · back after 212 ms": {},
+        "Closed by Google · back after 1,500 ms · the answer broke off": {
+            "cause": "closed",
+            "stallMs": 1500,
+            "turnCut": True,
+        },
+        "Silence · back after 212 ms · 1 message lost · Gemini has forgotten what was said": {
+            "cause": "stalled",
+            "dropped": 1,
+            "restored": False,
+        },
+        None: {"cause": "rotation", "planned": True},
+        "Planned · back after 212 ms · 3 messages lost": {"cause": "rotation", "planned": True, "dropped": 3},
+        "Brand_new · back after 212 ms": {"cause": "brand_new"},
+    }
+    by_handle = {"via": "handle", "missed": None, "gap": True}
+    returns: list[tuple[str, bool, dict[str, Any], bool]] = [
+        ("Resumed · same line", False, {}, True),
+        ("Resumed · same line · 1,200 messages caught up", False, {"replayed": 1200}, False),
+        ("Resumed · same line · 1 message caught up · 2 messages missed", True, {"replayed": 1, "missed": 2}, False),
+        ("Resumed from Gemini’s memory", False, by_handle, False),
+        ("Resumed from Gemini’s memory · the rest of the answer is lost", True, by_handle, True),
+    ]
+    seen = drive(
+        "words",
+        handovers=[HANDOVER | change for change in handovers.values()],
+        returns=[[RESUMED | change, answering] for _, _, change, answering in returns],
+    )
+    assert seen["words"]["handovers"] == list(handovers)
+    assert seen["words"]["returns"] == [{"words": words, "lossy": lossy} for words, lossy, _, _ in returns]

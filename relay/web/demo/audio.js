@@ -43,8 +43,13 @@ export class Microphone {
     node.port.onmessage = ({ data }) => onChunk(data);
     microphone.#context.createMediaStreamSource(stream).connect(node);
     stream.getAudioTracks()[0].addEventListener("ended", onLost);
-    await microphone.#context.resume();
+    microphone.wake();
     return microphone;
+  }
+
+  /** Browsers start a context only after a click or a key: call this from one. */
+  wake() {
+    this.#context.resume();
   }
 
   /** A muted track delivers silence, and the browser's own indicator says so. */
@@ -108,7 +113,12 @@ export class Player {
 
   /** Browsers start a context only after a click or a key: call this from one. */
   wake() {
-    return this.#context.resume();
+    this.#context.resume();
+  }
+
+  /** Whether the browser waits for a click or a key. */
+  get asleep() {
+    return this.#context.state === "suspended";
   }
 
   play(inlineData, turn) {

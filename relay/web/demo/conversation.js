@@ -5,7 +5,7 @@ const TOOLS = {
   get_time: () => ({ time: new Date().toString() }),
 };
 
-/** `parts` are the transcript, the line and the player, which may be null where sound cannot be played. */
+/** `parts` are the transcript, the line and the sound. */
 export class Conversation {
   answering = false;
   #turn = 0;
@@ -28,12 +28,12 @@ export class Conversation {
     if (message.serverContent) this.#content(message.serverContent);
     if (message.toolCallCancellation) transcript.remark("The tool call was cancelled.");
     if (message.usageMetadata) this.#meters.usage(message.usageMetadata);
-    if (message.goAway) transcript.remark("Gemini is about to end this connection.");
+    if (message.goAway) transcript.remark("The relay is about to restart. This page will call it again.");
     return (message.toolCall?.functionCalls ?? []).map((call) => ({ call, response: this.#answer(call) }));
   }
 
   #content(content) {
-    const { transcript, player } = this.#parts;
+    const { transcript, sound } = this.#parts;
     if (content.interrupted) this.#interrupted();
     if (content.interimInputTranscription?.text) transcript.guessedUser(content.interimInputTranscription.text);
     if (content.inputTranscription?.text) transcript.heardUser(content.inputTranscription.text);
@@ -42,7 +42,7 @@ export class Conversation {
       else if (part.text && !part.thought) transcript.saidModel(part.text);
     }
     if (content.outputTranscription?.text) transcript.saidModel(content.outputTranscription.text);
-    if (content.generationComplete || content.turnComplete) player?.finish();
+    if (content.generationComplete || content.turnComplete) sound.finish();
     if (content.turnCompleteReason) transcript.remark(`The answer ended early: ${content.turnCompleteReason}`);
     if (content.turnComplete) {
       this.answering = false;
@@ -52,7 +52,7 @@ export class Conversation {
   }
 
   #interrupted() {
-    this.#parts.player?.drop();
+    this.#parts.sound.drop();
     this.answering = false;
     this.#meters.interruptions += 1;
     this.#parts.line.mark("interrupted");
@@ -67,7 +67,7 @@ export class Conversation {
       const wait = this.#meters.answered(this.#turn, performance.now());
       if (wait !== null) this.#parts.transcript.noteModel(`First audio after ${Math.round(wait)} ms`);
     }
-    this.#parts.player?.play(inlineData, this.#turn);
+    this.#parts.sound.play(inlineData, this.#turn);
   }
 
   #answer(call) {

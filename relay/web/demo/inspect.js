@@ -9,6 +9,10 @@ export function readOnlyView(demo) {
       const { frames, bytes, tokens, turns, interruptions, toolCalls, skippedChunks } = demo.meters;
       return structuredClone({ frames, bytes, tokens, turns, interruptions, toolCalls, skippedChunks });
     },
+    get continuity() {
+      const { handovers, lastHandover, returns, lastReturn } = demo.meters;
+      return structuredClone({ handovers, lastHandover, returns, lastReturn });
+    },
     get latency() {
       const { firstAudioMs, firstSoundMs, medianAudioMs } = demo.meters;
       return { firstAudioMs, firstSoundMs, medianAudioMs };
@@ -17,10 +21,10 @@ export function readOnlyView(demo) {
       return demo.transcript.entries;
     },
     get playback() {
-      return demo.playback;
+      return demo.sound.measured;
     },
     get microphone() {
-      return { state: demo.microphoneState, ...demo.input };
+      return { state: demo.voice.state, ...demo.voice.input };
     },
   });
 }

@@ -1,5 +1,5 @@
-/* Draws the line: the person's loudness above it, the answer's below it, newest at the right edge, with a mark where
- * an answer was interrupted. It only draws what it is told. */
+/* Draws the line: the person's loudness above it, the answer's below it, newest at the right edge, with marks where
+ * an answer was interrupted, where the line was gone, and where the relay moved the call. It draws what it is told. */
 
 const STEP_MS = 50; // a little longer than both level reports, so that no column stays without one
 const MOST_MISSED = 20;
@@ -7,6 +7,8 @@ const FALL_OFF = 0.6;
 const BAR_PX = 2;
 const PITCH_PX = 4;
 const QUIETEST_DB = -52;
+const SHORTEST_GAP = 3; // columns; a shorter one could not be seen
+const LABEL_PX = 54;
 const CALM_REDRAW_MS = 400; // for people who asked for less motion
 
 function heightOf(rms) {
@@ -21,10 +23,12 @@ export class Line {
   #columns = [];
   #now = { up: null, down: null, mark: null };
   #last = { up: 0, down: 0 };
+  #gone = false;
   #live = false;
   #steppedAt = 0;
   #drawnAt = 0;
   #colours = {};
+  #font = "";
   #calm = matchMedia("(prefers-reduced-motion: reduce)");
 
   constructor(canvas) {
@@ -54,12 +58,33 @@ export class Line {
     this.#now.down = Math.max(this.#now.down, heightOf(rms));
   }
 
-  /** Puts a mark at the newest column: "interrupted" or "typed". */
+  /** Puts a mark at the newest column: "interrupted", "typed" or "moved". */
   mark(kind) {
     this.#now.mark = kind;
   }
 
+  /** The call was without its line for the last `stallMs`: a gap as wide as that, or a ring for a planned move. */
+  handover(stallMs, planned) {
+    while (this.#columns.length < SHORTEST_GAP) this.#push();
+    if (planned) {
+      this.#columns.at(-1).mark = "moved";
+      return;
+    }
+    const width = Math.min(this.#columns.length, Math.max(SHORTEST_GAP, Math.round(stallMs / STEP_MS)));
+    const gap = this.#columns.slice(-width);
+    for (const column of gap) column.gone = true;
+    gap[width >> 1].label = `${Math.round(stallMs)} ms`;
+    // An answer that the cut ended was interrupted by nobody: the gap says it.
+    for (const column of this.#columns.slice(-width - 1)) if (column.mark === "interrupted") column.mark = null;
+  }
+
+  /** Whether this page itself is without its line now. */
+  set gone(gone) {
+    this.#gone = gone;
+  }
+
   clear() {
+    this.#gone = false;
     this.#columns = [];
     this.#drawnAt = 0;
   }
@@ -69,6 +94,7 @@ export class Line {
     for (const name of ["you", "model", "wire", "danger", "ground"]) {
       this.#colours[name] = style.getPropertyValue(`--${name}`).trim();
     }
+    this.#font = `600 11px ${style.getPropertyValue("--sans").trim()}`;
     this.#drawnAt = 0;
   }
 
@@ -97,7 +123,7 @@ export class Line {
   #push() {
     const up = this.#now.up ?? this.#last.up * FALL_OFF;
     const down = this.#now.down ?? this.#last.down * FALL_OFF;
-    this.#columns.push({ up, down, mark: this.#now.mark });
+    this.#columns.push({ up, down, mark: this.#now.mark, gone: this.#gone, label: "" });
     this.#last = { up, down };
     this.#now = { up: null, down: null, mark: null };
     const room = Math.ceil(this.#canvas.clientWidth / PITCH_PX) + 2;
@@ -111,12 +137,21 @@ export class Line {
     pen.clearRect(0, 0, width, height);
     this.#rule(pen, width, middle);
     const reach = middle - 6;
+    const placeOf = (index) => width - 14 - (this.#columns.length - index) * PITCH_PX;
     this.#columns.forEach((column, index) => {
-      const x = width - 14 - (this.#columns.length - index) * PITCH_PX;
+      const x = placeOf(index);
+      if (column.gone) this.#gap(pen, x, middle, this.#columns[index - 1]?.gone, this.#columns[index + 1]?.gone);
       this.#bar(pen, x, middle - 3, -column.up * reach, this.#colours.you);
       this.#bar(pen, x, middle + 3, column.down * reach, this.#colours.model);
-      if (column.mark) this.#mark(pen, x, middle, column.mark);
     });
+    let taken = Infinity;
+    for (let index = this.#columns.length - 1; index >= 0; index -= 1) {
+      const { mark, label } = this.#columns[index];
+      if (mark) this.#mark(pen, placeOf(index), middle, mark);
+      if (!label || placeOf(index) + LABEL_PX > taken) continue;
+      this.#label(pen, placeOf(index), label);
+      taken = placeOf(index);
+    }
   }
 
   #rule(pen, width, middle) {
@@ -137,6 +172,23 @@ export class Line {
     pen.stroke();
   }
 
+  /** One column without a wire; its loose ends, where it is the first or the last of such columns. */
+  #gap(pen, x, middle, before, after) {
+    pen.fillStyle = this.#colours.ground;
+    pen.fillRect(x - 1, middle - 2, PITCH_PX + 1, 4);
+    pen.fillStyle = this.#colours.danger;
+    if (!before) pen.fillRect(x - 2, middle - 7, 2, 14);
+    if (!after) pen.fillRect(x + PITCH_PX - 1, middle - 7, 2, 14);
+  }
+
+  #label(pen, x, label) {
+    pen.font = this.#font;
+    pen.textAlign = "center";
+    pen.textBaseline = "top";
+    pen.fillStyle = this.#colours.danger;
+    pen.fillText(label, x, 6);
+  }
+
   #bar(pen, x, y, length, colour) {
     if (Math.abs(length) < 1) return;
     pen.fillStyle = colour;
@@ -149,7 +201,17 @@ export class Line {
     pen.fillStyle = kind === "interrupted" ? this.#colours.danger : this.#colours.you;
     pen.beginPath();
     if (kind === "interrupted") pen.rect(x, 4, 1.5, middle * 2 - 8);
+    else if (kind === "moved") pen.arc(x + 1, middle, 4.5, 0, 2 * Math.PI);
     else pen.arc(x + 1, middle - 8, 3, 0, 2 * Math.PI);
+    if (kind === "moved") this.#ring(pen);
+    else pen.fill();
+  }
+
+  #ring(pen) {
+    pen.fillStyle = this.#colours.ground;
     pen.fill();
+    pen.lineWidth = 2;
+    pen.strokeStyle = this.#colours.you;
+    pen.stroke();
   }
 }

@@ -35,12 +35,27 @@ export class Meters {
   interruptions = 0;
   toolCalls = 0;
   skippedChunks = 0;
+  handovers = 0;
+  lastHandover = null;
+  returns = 0;
+  lastReturn = null;
   firstAudioMs = null;
   firstSoundMs = null;
-  #waits = [];
+  waits = [];
   #askedAt = null;
   #inWriting = false;
   #answered = new Map();
+
+  /** Everything counted so far, as plain data that `restore` takes. */
+  saved() {
+    return { ...this };
+  }
+
+  restore(saved) {
+    for (const name of Object.keys(this)) {
+      if (name in saved) this[name] = saved[name];
+    }
+  }
 
   frame(direction, bytes) {
     this.frames[direction] += 1;
@@ -66,7 +81,7 @@ export class Meters {
     if (asked === null || atMs - asked > STALE_TURN_MS) return null;
     this.#answered.set(turn, asked);
     this.firstAudioMs = atMs - asked;
-    this.#waits.push(this.firstAudioMs);
+    this.waits.push(this.firstAudioMs);
     return this.firstAudioMs;
   }
 
@@ -78,10 +93,22 @@ export class Meters {
   }
 
   get medianAudioMs() {
-    if (this.#waits.length === 0) return null;
-    const sorted = [...this.#waits].sort((a, b) => a - b);
+    if (this.waits.length === 0) return null;
+    const sorted = [...this.waits].sort((a, b) => a - b);
     const middle = sorted.length >> 1;
     return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+  }
+
+  /** The relay moved the call to another connection at Google; `report` is what it said of that. */
+  handover(report) {
+    this.handovers += 1;
+    this.lastHandover = report;
+  }
+
+  /** This page came back to its session by a new socket. */
+  resumed(report) {
+    this.returns += 1;
+    this.lastReturn = report;
   }
 
   /** Adds one usageMetadata, in the Developer API's names or in Vertex's. */

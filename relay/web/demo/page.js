@@ -1,6 +1,8 @@
 /* The page's elements: every change of what is seen goes through here, so that the call logic stays free of the DOM.
  * It shows what it is given and knows neither the protocol nor audio. */
 
+import { causeInWords } from "./continuity.js";
+
 const METER_TICKS = 9;
 const LANGUAGES = [
   "en-US", "en-GB", "en-IN", "de-DE", "es-ES", "es-US", "fr-FR", "it-IT", "nl-NL", "pl-PL", "pt-BR", "tr-TR",
@@ -18,6 +20,16 @@ function bytesInWords(bytes) {
 
 function milliseconds(value) {
   return value === null ? "–" : `${numbers.format(Math.round(value))} ms`;
+}
+
+function handoverRows(last) {
+  if (last === null) return {};
+  return {
+    "last-stall": milliseconds(last.stallMs),
+    "last-cause": causeInWords(last.cause),
+    "last-turn": last.turnCut ? "cut off" : "not cut",
+    "last-state": last.restored ? "restored" : "lost",
+  };
 }
 
 function languageName(code) {
@@ -46,6 +58,12 @@ export class Page {
     return { voice: byId("voice").value, language: byId("language").value };
   }
 
+  /** As they were before a reload; `configure` keeps them if there still are such. */
+  set choices({ voice, language }) {
+    fillSelect(byId("voice"), [["", "Default"], [voice, voice]], voice);
+    byId("language").value = language;
+  }
+
   /** Shows what the relay said about itself. */
   configure(config, modelName) {
     const chosen = byId("voice").value;
@@ -59,13 +77,13 @@ export class Page {
     }
   }
 
-  /** "idle", "connecting", "live" or "ended". */
+  /** "idle", "connecting", "live", "reconnecting" or "ended". */
   set state(state) {
     document.body.dataset.state = state;
     byId("hero").hidden = state !== "idle";
     byId("ending").hidden = state !== "ended";
     if (state === "ended") byId("ending-actions").before(byId("choices"));
-    byId("waiting").textContent = { connecting: "Calling…", live: "Connected. Say something, or type below." }[state] ?? "";
+    byId("waiting").textContent = { connecting: "Calling…", reconnecting: "Calling again…", live: "Connected. Say something, or type below." }[state] ?? "";
     this.#keepFocus({ connecting: "mic", live: "mic", ended: "again" }[state]);
   }
 
@@ -93,8 +111,15 @@ export class Page {
     this.#level = level;
   }
 
-  notice(text) {
+  /** Offers to go on with the call that this tab remembers. */
+  set offer(offered) {
+    byId("go-on").hidden = !offered;
+  }
+
+  /** Something to know: a "problem", or a "hint" at what to do next. */
+  notice(text, kind = "problem") {
     byId("notice").hidden = text === "";
+    byId("notice").classList.toggle("hint", kind === "hint");
     byId("notice-text").textContent = text;
   }
 
@@ -130,6 +155,9 @@ export class Page {
       "tokens-cached": numbers.format(meters.tokens.cached),
       turns: numbers.format(meters.turns),
       interruptions: numbers.format(meters.interruptions),
+      handovers: numbers.format(meters.handovers),
+      returns: numbers.format(meters.returns),
+      ...handoverRows(meters.lastHandover),
       "tool-calls": numbers.format(meters.toolCalls),
       heard: `${heardSeconds.toFixed(1)} s`,
     };
@@ -141,6 +169,8 @@ export class Page {
     byId("row-tools").hidden = meters.tokens.toolUse === 0;
     byId("row-cached").hidden = meters.tokens.cached === 0;
     byId("row-tool-calls").hidden = meters.toolCalls === 0;
+    byId("row-returns").hidden = meters.returns === 0;
+    for (const row of document.querySelectorAll("[data-handover]")) row.hidden = meters.lastHandover === null;
     byId("first-audio").classList.toggle("unknown", meters.firstAudioMs === null);
     byId("mic-level").setAttribute("aria-valuenow", String(Math.round(this.#level * 100)));
   }

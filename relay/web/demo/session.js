@@ -30,8 +30,8 @@ function addressOf(config) {
 
 /** What a server message holds, for the event log: names of fields, never their content. */
 function kindOf(message) {
-  const { serverContent: content, ...rest } = message;
-  const kinds = Object.keys(rest);
+  const { serverContent: content, relay, ...rest } = message;
+  const kinds = [...Object.keys(rest), ...Object.keys(relay ?? {})];
   if (!content) return kinds.join(" + ");
   for (const key of Object.keys(content)) {
     if (key !== "modelTurn") kinds.unshift(key);

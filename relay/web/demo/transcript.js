@@ -1,56 +1,18 @@
 /* The written side of the conversation: one bubble a turn, filled while the words arrive. It decides which bubble a
  * piece of text belongs to, and nothing else. */
 
+import { Bubble, element } from "./bubble.js";
+
 const NEW_SPEECH_AFTER_MS = 2000;
-
-function element(tag, className, text) {
-  const node = document.createElement(tag);
-  node.className = className;
-  if (text !== undefined) node.textContent = text;
-  return node;
-}
-
-class Bubble {
-  constructor(who, speaker) {
-    this.who = who;
-    this.text = "";
-    this.interrupted = false;
-    this.updatedAt = performance.now();
-    this.node = element("li", `turn turn-${who}`);
-    this.node.append(element("span", "speaker", speaker));
-    this.body = element("p", "words");
-    this.tentative = element("span", "tentative");
-    this.body.append(this.tentative);
-    this.meta = element("p", "meta");
-    this.node.append(this.body, this.meta);
-    this.node.setAttribute("aria-busy", "true"); // a screen reader reads the turn when it is whole, not word by word
-  }
-
-  add(text) {
-    const piece = this.text === "" ? text.trimStart() : text;
-    this.text += piece;
-    this.tentative.textContent = "";
-    this.tentative.before(element("span", "piece", piece));
-    this.updatedAt = performance.now();
-  }
-
-  close() {
-    const words = this.text.trimEnd();
-    this.body.replaceChildren(words); // one text node again: easier to select, copy and read aloud
-    this.node.removeAttribute("aria-busy");
-    if (words === "" && this.meta.childElementCount === 0) this.node.remove();
-  }
-
-  note(text, className = "") {
-    this.meta.append(element("span", className, text));
-  }
-}
+const INTERRUPTED = "Interrupted";
+const ITEMS_KEPT = 80;
 
 export class Transcript {
   #list;
   #scroller;
   #speaker = "Gemini";
   #bubbles = [];
+  #events = new Map();
   #user = null;
   #model = null;
   #askedInWriting = false;
@@ -70,8 +32,33 @@ export class Transcript {
     return this.#bubbles.map(({ who, text, interrupted }) => ({ who, text: text.trim(), interrupted }));
   }
 
+  /** The newest part of the transcript, as plain data that `restore` takes. */
+  get saved() {
+    const bubbles = new Map(this.#bubbles.map((bubble) => [bubble.node, bubble]));
+    const nodes = [...this.#list.children].slice(-ITEMS_KEPT);
+    return nodes.map((node) => bubbles.get(node)?.saved ?? this.#events.get(node)).filter(Boolean);
+  }
+
+  /** What was shown before a reload; a turn that was under way goes on in its bubble. */
+  restore(items) {
+    this.clear();
+    for (const item of items) {
+      if (item.event) {
+        this.#event(item);
+        continue;
+      }
+      const bubble = Bubble.from(item);
+      this.#bubbles.push(bubble);
+      this.#list.append(bubble.node);
+      if (bubble.open && bubble.who === "model") this.#model = bubble;
+      if (bubble.open && bubble.who === "user") this.#user = bubble;
+    }
+    this.#follow(true);
+  }
+
   clear() {
     this.#bubbles = [];
+    this.#events.clear();
     this.#user = null;
     this.#model = null;
     this.#cutShort = false;
@@ -113,12 +100,17 @@ export class Transcript {
   interrupted() {
     this.#cutShort = true;
     if (this.#model) {
-      this.#model.interrupted = true;
-      this.#model.node.classList.add("interrupted");
-      this.#model.note("Interrupted", "mark");
+      this.#model.interrupt();
+      this.#model.note(INTERRUPTED, "mark");
       this.#closeModel();
     }
     this.#user = null;
+  }
+
+  /** The last answer was not interrupted by the person: the line was cut under it. */
+  cutOff() {
+    const answer = this.#bubbles.findLast((bubble) => bubble.who === "model");
+    if (answer?.interrupted) answer.renote(INTERRUPTED, "Cut off");
   }
 
   turnComplete() {
@@ -137,21 +129,36 @@ export class Transcript {
     this.#closeUser();
   }
 
+  /** Whether an answer is under way. */
+  get answering() {
+    return this.#model !== null;
+  }
+
   modelBubble() {
     this.#model ??= this.#open("model", this.#speaker);
     return this.#model;
   }
 
   tool(name) {
-    const line = element("li", "event");
-    line.append(element("span", "", "Tool called: "), element("code", "", name));
-    this.#list.append(line);
-    this.#follow();
-    return line;
+    this.#event({ event: "Tool called: ", code: name, className: "event" });
   }
 
   remark(text) {
-    this.#list.append(element("li", "event", text));
+    this.#event({ event: text, className: "event" });
+  }
+
+  /** Something happened to the line, across the whole conversation; `kind` is "", "good" or "problem". */
+  divide(text, kind = "") {
+    this.#event({ event: text, className: `event divider ${kind}`.trim() });
+  }
+
+  #event(item) {
+    const node = element("li", item.className);
+    const words = element("span", "", item.event);
+    if (item.code) words.append(element("code", "", item.code));
+    node.append(words);
+    this.#events.set(node, item);
+    this.#list.append(node);
     this.#follow();
   }
 

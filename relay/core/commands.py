@@ -34,6 +34,13 @@ class CloseLeg:
 
 
 @dataclass(frozen=True, slots=True)
+class Ping:
+    """Send a WebSocket ping on a leg; answer with `Ponged(leg)` when its pong comes, however late that is."""
+
+    leg: int
+
+
+@dataclass(frozen=True, slots=True)
 class SetTimer:
     """Answer with `TimerFired(timer)` at the instant `at`, on the clock of `now`, in seconds."""
 
@@ -112,6 +119,7 @@ Command = (
     OpenUpstream
     | Send
     | CloseLeg
+    | Ping
     | SetTimer
     | CancelTimer
     | Violated

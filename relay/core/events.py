@@ -71,6 +71,13 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True)
+class Ponged:
+    """The pong to our ping: what was written before it has been read at the other end."""
+
+    leg: int
+
+
+@dataclass(frozen=True, slots=True)
 class DialFailed:
     """An upstream leg never opened: the HTTP status Gemini answered, or 0 when nothing answered."""
 
@@ -113,4 +120,6 @@ class DrainRequested:
     time_left_s: float = 0.0
 
 
-Event = Received | Closed | Opened | DialFailed | Stuck | TimerFired | Reattached | RejoinFailed | DrainRequested
+Event = (
+    Received | Closed | Opened | Ponged | DialFailed | Stuck | TimerFired | Reattached | RejoinFailed | DrainRequested
+)

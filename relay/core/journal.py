@@ -168,10 +168,10 @@ class Journal:
             if unacknowledged_bytes <= 0 and entry.sent_at < instant:
                 return entry.place
             unacknowledged_bytes -= entry.wire_bytes
-        if self._newest_lost is not None and self._newest_lost.sent_at >= instant:
-            return self._newest_lost.place - 1
-        first = next(iter(self), None)
-        return self._place if first is None else first.place - 1
+        doubtful, lost = list(self)[:1], self._newest_lost
+        if lost is not None and (lost.sent_at >= instant or unacknowledged_bytes > 0):
+            doubtful.append(lost)
+        return min((entry.place - 1 for entry in doubtful), default=self._place)
 
     def cover(self, place: int, doubtful_to: int = 0) -> None:
         """A handle was issued that covers the leg's messages up to `place`; whether those up to `doubtful_to`, too,

@@ -83,6 +83,8 @@ class Line:
 
     def watch(self, now: float) -> list[Command]:
         """Begin to look after an answer that is owed, unless that is being done."""
+        if self._planning.forced:  # better now than after the answer has begun
+            return self._consider(now)
         return self._watch.begin(self.setup, now) if self.phase is Phase.UP else []
 
     def stuck(self, now: float) -> list[Command]:
@@ -132,8 +134,7 @@ class Line:
             case Timer.ROTATE:
                 return self._plan(Cause.ROTATION, None, now)
             case Timer.DEADLINE:
-                self._planning.forced = self._planning.due is not None
-                return self._consider(now)
+                return self._planning.deadline(now) + self._consider(now)
             case Timer.SAFE_POINT:
                 return self._consider(now)
             case Timer.QUIET:
@@ -155,7 +156,7 @@ class Line:
         if self.phase in (Phase.UP, Phase.CLOSING) and self._handle_came(leg, frame, now):
             self._probation_until = 0.0
             if leg == self.leg:
-                commands += planning.handle_came(now)
+                commands += planning.handle_came(now) + self.memory.ping(leg, now)
         if leg != self.leg:  # no function's answer can reach it any more
             return commands + (self.memory.cut_turn(self._crossing, now) if frame.call_ids else [])
         if frame.go_away_s is not None:
@@ -168,7 +169,7 @@ class Line:
 
     def _handle_came(self, leg: int, frame: ServerFrame, now: float) -> bool:
         """Whether there is another handle to resume from."""
-        update, in_flight_s = frame.resumption, self._planning.in_flight_s
+        update, in_flight_s = frame.resumption, self._planning.in_flight_s(now)
         if update is not None and self.memory.take_handle(update, leg, in_flight_s, now):
             return True
         return frame.turn_complete and self.memory.turn_completed()
@@ -193,7 +194,7 @@ class Line:
         if self.phase is not Phase.UP or self._planning.due is None:
             return []
         if self._planning.quiet_since is None:
-            return self._planning.quiet(now)
+            return self.memory.ping(self.leg, now) + self._planning.quiet(now)
         return self._end_quiet(now) + self._consider(now)
 
     def _end_quiet(self, now: float) -> list[Command]:

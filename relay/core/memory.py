@@ -6,7 +6,7 @@ from typing import Any
 
 from relay.core.client_frames import ClientFrame
 from relay.core.closing import CloseReason
-from relay.core.commands import Command, Send
+from relay.core.commands import Command, Ping, Send
 from relay.core.downstream import Downstream
 from relay.core.handover import REFUSALS, Cause, Continuity, Crossing, Outcome
 from relay.core.holding import Holding
@@ -60,6 +60,12 @@ class Memory:
         self._holding = shared.holding
         self._meter = shared.meter
         self._unacknowledged = shared.unacknowledged
+        self._pinged: tuple[int, float] | None = None
+        """The newest message's place, and the instant, of the ping that has no pong yet."""
+        self._echoed_place = 0
+        """The place up to which the other end has read, as a pong has shown."""
+        self._echo_s = 0.0
+        """How long the newest pong took."""
         self._midway: _Reach | None = None
         """The newest handle from the middle of the present turn."""
         self._lacks_end = False
@@ -119,12 +125,31 @@ class Memory:
             reach = _Reach(update.handle, update.consumed, 0)
         else:
             place = self.journal.reached(now - in_flight_s, self._unacknowledged(leg))
-            reach = _Reach(update.handle, place, self.journal.place)
+            reach = _Reach(update.handle, max(place, self._echoed_place), self.journal.place)
         if not self._turns.idle and not self.journal.dropped:
             self._midway = reach
             return False
         self._adopt(reach)
         return True
+
+    def ping(self, leg: int, now: float) -> list[Command]:
+        """Ask how far the other end has read, where Gemini itself will not tell how far a handle reaches."""
+        if self._transparent or self._pinged is not None:
+            return []
+        self._pinged = self.journal.place, now
+        return [Ping(leg)]
+
+    def ponged(self, now: float) -> None:
+        """The pong to our ping came."""
+        if self._pinged is not None:
+            self._echoed_place, sent_at = self._pinged
+            self._pinged, self._echo_s = None, now - sent_at
+
+    def lag_s(self, now: float) -> float:
+        """How long the other end takes, by its pongs, to read what was written; 0 for one that never sent any."""
+        if self._pinged is None or not self._echo_s:
+            return self._echo_s
+        return max(self._echo_s, now - self._pinged[1])
 
     def turn_completed(self) -> bool:
         """A turn of the model is complete; whether a handle from its middle may be resumed from now."""
@@ -181,7 +206,8 @@ class Memory:
 
     def say_again(self, crossing: Crossing, leg: int, now: float) -> list[Command]:
         """Tell a new leg what its state lacks; what it can't or must not be told counts as dropped."""
-        self._midway = None
+        self._midway = self._pinged = None
+        self._echoed_place, self._echo_s = 0, 0.0
         was_open, fallen_out = self.journal.activity_was_open, self.journal.dropped
         entries = self.journal.new_leg()
         again = [entry for entry in entries if _is_replayed(entry, crossing)]

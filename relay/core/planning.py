@@ -15,6 +15,8 @@ from relay.core.memory import Memory, Shared
 
 SERVER_LAG_S = 0.02
 """What Gemini may take, beyond the network's round trip, between consuming a message and issuing a handle."""
+MOST_IN_FLIGHT_S = 1.0
+"""Gemini's pongs were seen to take 8 to 30 s: then they tell of the pongs, not of the messages before them."""
 QUIET_S = 0.15
 """How long client messages wait, at most, for a handle that is due any moment."""
 STEADY_S = 10.0
@@ -31,6 +33,7 @@ class Planning:
         """It can't wait for a safe point any longer."""
         self._patient_until = inf
         """From then on what still plays is not waited for: a barge-in into it is worse heard than a turn cut later."""
+        self._grace_until = 0.0
         self.quiet_since: float | None = None
         """Since when client messages wait: for a handle, or for the next leg."""
         self._handle_is_due = False
@@ -43,10 +46,10 @@ class Planning:
         self._handle_at: tuple[float, float] | None = None
         """When the two newest handles of this leg came."""
 
-    @property
-    def in_flight_s(self) -> float:
+    def in_flight_s(self, now: float) -> float:
         """How long a message may have been under way when a handle came that did not cover it."""
-        return 2 * self.round_trip_s + SERVER_LAG_S
+        known_s = 2 * self.round_trip_s + SERVER_LAG_S
+        return max(known_s, min(self._memory.lag_s(now), MOST_IN_FLIGHT_S))
 
     def want(self, cause: Cause, time_left_s: float | None, now: float) -> list[Command]:
         """A handover is due; at the latest a margin before `time_left_s` is over, if that is given."""
@@ -59,16 +62,26 @@ class Planning:
             commands.append(SetTimer(Timer.DEADLINE, now + wait_s))
         return commands + self.expect_handle(now)
 
+    def deadline(self, now: float) -> list[Command]:
+        """A safe point is not waited for any longer, save for a handle, within half of the margin."""
+        if self.due is None or self.forced:
+            return []
+        self.forced = True
+        if not self._lacks_a_handle():
+            return []
+        self._grace_until = now + self._continuity.margin_s / 2
+        return [SetTimer(Timer.DEADLINE, self._grace_until)]
+
     def clear(self) -> None:
         """The leg is being left: what was due is being done."""
-        self.due, self.forced, self._patient_until = None, False, inf
+        self.due, self.forced, self._patient_until, self._grace_until = None, False, inf, 0.0
         self.end_quiet()
         self._handle_at = None
 
     def may_cross(self, now: float) -> list[Command] | None:
         """None when the handover that is due may happen now, else what to wait for."""
         if self.forced:
-            return [] if self._handle_is_due else None  # the margin has room for a moment more
+            return [] if self._handle_is_due or (now < self._grace_until and self._lacks_a_handle()) else None
         if not self._is_safe():
             return []
         wait_until = min(self._turns.plays_until, self._patient_until)
@@ -90,7 +103,7 @@ class Planning:
             at = 2 * self._handle_at[1] - self._handle_at[0]
         else:
             return []
-        return [SetTimer(Timer.QUIET, max(at - self.in_flight_s, now))]
+        return [SetTimer(Timer.QUIET, max(at - self.in_flight_s(now), now))]
 
     def quiet(self, now: float) -> list[Command]:
         """The moment before the next handle has come: client messages wait."""
@@ -103,11 +116,16 @@ class Planning:
 
     def _hold(self, now: float) -> list[Command]:
         self.quiet_since = now
-        return [SetTimer(Timer.QUIET, now + self.in_flight_s + QUIET_S)]
+        return [SetTimer(Timer.QUIET, now + self.in_flight_s(now) + QUIET_S)]
 
     def keep_idle(self, now: float) -> list[Command]:
         """The leg will be left as soon as the next one is open: where nothing is in progress, begin nothing on it."""
         return self._hold(now) if self.forced and self._turns.idle and self.quiet_since is None else []
+
+    def _lacks_a_handle(self) -> bool:
+        """Whether the next handle, which comes any moment, would make good what is lost without it."""
+        memory = self._memory
+        return self._turns.idle and bool(memory.resumption.newest) and not memory.restorable
 
     def _is_safe(self) -> bool:
         return self._turns.idle and not self._conversation.awaits_answers and self._memory.restorable

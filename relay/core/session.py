@@ -31,6 +31,7 @@ from relay.core.events import (
     DrainRequested,
     Event,
     Opened,
+    Ponged,
     Reattached,
     Received,
     RejoinFailed,
@@ -153,6 +154,10 @@ class Session:
                 return line.opened(leg, round_trip_s, now)
             case Closed(leg, code, reason):
                 return self._client_gone(code, now) if leg == DOWNSTREAM else line.closed(leg, code, reason, now)
+            case Ponged(leg):
+                if leg == line.leg:
+                    line.memory.ponged(now)
+                return []
             case DialFailed(leg, status):
                 return line.dial_failed(leg, status, now)
             case Stuck(leg):

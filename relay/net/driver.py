@@ -23,6 +23,7 @@ from relay.core.commands import (
     HandedOver,
     OpenUpstream,
     Parked,
+    Ping,
     Rejoin,
     Send,
     SetTimer,
@@ -36,6 +37,7 @@ from relay.core.events import (
     DrainRequested,
     Event,
     Opened,
+    Ponged,
     Received,
     RejoinFailed,
     Stuck,
@@ -186,9 +188,8 @@ class Driver:
                         leg.send(command.payload, command.text)
                 case OpenUpstream(number):
                     self._dials[number] = self._spawn(self._open(number), f"upstream {number}")
-                case CloseLeg(number, code, reason):
-                    if number in self._legs:
-                        self._legs[number].close(code, reason)
+                case CloseLeg() | Ping():
+                    self._tend(command)
                 case SetTimer(timer, at):
                     self._cancel(timer)
                     self._timers[timer] = self._loop.call_at(at, self._fire, timer)
@@ -200,6 +201,15 @@ class Driver:
                     self._finish(close)
                 case _:
                     self._tell(command)
+
+    def _tend(self, command: CloseLeg | Ping) -> None:
+        leg = self._legs.get(command.leg)
+        if leg is None:
+            return
+        if isinstance(command, Ping):
+            leg.ping()
+        else:
+            leg.close(command.code, command.reason)
 
     def _tell(self, news: Violated | UpstreamSaid | HandedOver | Parked | ClientResumed) -> None:
         observer = self._wiring.observer
@@ -317,6 +327,7 @@ class Driver:
             del self._dials[number]
         observer.dialled(None, "")
         leg = self._attach(number, socket, self._wiring.upstream)
+        leg.on_pong = lambda: self.dispatch(Ponged(number))
         self.dispatch(Opened(number, leg.round_trip_s()))
         await self._read(number, leg)
 

@@ -39,6 +39,8 @@ class Hooks:
     """Once: the code and reason of the peer's goodbye, or what is wrong with the peer, or `ABNORMAL`."""
     on_writable: Callable[[], None]
     """The transport takes more again."""
+    on_pong: Callable[[], None]
+    """The peer has answered a ping."""
     on_batch: Callable[[bool], None]
     """Several messages, which one read has brought, are about to be delivered (True), or were (False)."""
 
@@ -211,6 +213,8 @@ class Engine(asyncio.Protocol):
                 self._deliver(message.data, kind is TEXT)
             elif kind is PING:
                 self.write(message.data, PONG)
+            elif kind is PONG:
+                self._hooks.on_pong()
             elif kind is CLOSE:
                 self._end(message.data or NO_STATUS, message.extra or "")
 

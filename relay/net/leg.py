@@ -50,7 +50,9 @@ class Leg:
         messages at once are about to be delivered (True) and when they were (False)."""
         self.congested = False
         """Whether more waits than should: whoever feeds this leg is to wait."""
-        self._engine = Engine(socket, Hooks(self._on_end, self._flush, self._batch))
+        self.on_pong: Callable[[], None] = lambda: None
+        """Told of each pong."""
+        self._engine = Engine(socket, Hooks(self._on_end, self._flush, self._pong, self._batch))
         self._limits = limits
         self._on_congestion = on_congestion
         self._on_batch = on_batch
@@ -94,6 +96,10 @@ class Leg:
             self._engine.write(payload, kind)
         else:
             self._wait(payload, kind)
+
+    def ping(self) -> None:
+        """Send a ping, behind what waits: its pong tells that all of that was read."""
+        self._wait(b"", PING) if self._outbox else self._engine.write(b"", PING)
 
     def cork(self) -> None:
         """Collect what is sent until `uncork`, and write it at once."""
@@ -165,6 +171,9 @@ class Leg:
             self._pinged = True
             self._engine.write(b"", PING)  # past those that wait: a control frame may come between messages
         return self._limits.silence_s is not None and silence_s >= self._limits.silence_s
+
+    def _pong(self) -> None:
+        self.on_pong()
 
     def _batch(self, begins: bool) -> None:
         self._on_batch(begins)

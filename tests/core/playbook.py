@@ -8,7 +8,7 @@
     )
 
 The whole script is played before it is judged; where the session did otherwise, the two transcripts are shown as a
-diff. Commands nobody wrote down are a difference too, but for the timers in `HOUSEKEEPING` that the script does not
+diff. Commands nobody wrote down are a difference too, but for those in `HOUSEKEEPING` that the script does not
 mention at all. `<< None` says that an event leads to nothing.
 """
 
@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
-from relay.core.commands import CancelTimer, Command, HandedOver, SetTimer
+from relay.core.commands import CancelTimer, Command, HandedOver, Ping, SetTimer
 from relay.core.downstream import Downstream, Ticket
 from relay.core.events import DOWNSTREAM, Event, Opened, Received, Timer, TimerFired
 from relay.core.handover import Cause, Continuity, Handover, Outcome
@@ -38,9 +38,9 @@ SETUP = b'{"setup":{"model":"models/gemini-3.8-live","sessionResumption":{}}}'
 CALM = Limits(continuity=Continuity(rotate_after_s=None))
 """Everything at its default, and no rotation."""
 HOUSEKEEPING = frozenset(
-    {Timer.ANSWER, Timer.CLOSING, Timer.DEADLINE, Timer.QUIET, Timer.ROTATE, Timer.SAFE_POINT, Timer.STALL}
+    {Timer.ANSWER, Timer.CLOSING, Timer.DEADLINE, Timer.QUIET, Timer.ROTATE, Timer.SAFE_POINT, Timer.STALL, Ping}
 )
-"""Timers that a script may leave out: set and cancelled all the time, and of interest to few tests."""
+"""Timers, and pings, that a script may leave out: they come all the time, and are of interest to few tests."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Playbook:
 
     def __bool__(self) -> bool:
         wanted = [f"{arrow} {step}" for arrow, step in self._script]
-        unmentioned = HOUSEKEEPING - {_timer(step) for _, step in self._script}
+        unmentioned = HOUSEKEEPING - {_chore(step) for _, step in self._script}
         found: list[str] = []
         for arrow, step in self._script:
             if arrow == "<<":
@@ -79,14 +79,17 @@ class Playbook:
                 self._now += step.seconds
             else:
                 commands = self._session.handle(step, self._now)
-                found.extend(f"<< {command}" for command in commands if _timer(command) not in unmentioned)
+                found.extend(f"<< {command}" for command in commands if _chore(command) not in unmentioned)
         if wanted != found:
             diff = difflib.unified_diff(wanted, found, "the playbook", "the session", lineterm="", n=100)
             raise AssertionError("the session left the playbook\n" + "\n".join(diff))
         return True
 
 
-def _timer(step: Any) -> Timer | None:
+def _chore(step: Any) -> Timer | type[Ping] | None:
+    """The timer a step is about, or that it is a ping."""
+    if isinstance(step, Ping):
+        return Ping
     return step.timer if isinstance(step, SetTimer | CancelTimer | TimerFired) else None
 
 

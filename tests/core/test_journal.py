@@ -152,6 +152,16 @@ def test_where_nothing_is_kept_everything_has_reached_gemini() -> None:
     assert kept.reached(0.0, 0) == 2
 
 
+@pytest.mark.parametrize(
+    ("instant", "unacknowledged_bytes"), [(0.5, 0), (9.0, 100)], ids=["recent", "not acknowledged"]
+)
+def test_what_fell_out_too_early_has_not_reached_gemini(instant: float, unacknowledged_bytes: int) -> None:
+    """Nor have the words that outlived it, on either side: a handle of that moment covers none of them."""
+    kept = journal(audio(b"1"), text(b"a"), audio(b"2"), audio(b"3"), max_audio_s=0.1)
+    kept.cover(kept.reached(instant, unacknowledged_bytes), doubtful_to=kept.place)
+    assert (payloads(kept), kept.dropped) == ([b"a", b"3"], 2)
+
+
 def test_what_fell_out_is_forgotten_once_a_handle_covers_it() -> None:
     """Not before: a handle may lag behind what was given up."""
     kept = journal(*[audio(b"%d" % number, 1.0) for number in range(1, 6)], max_audio_s=2.0)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from relay.core.closing import CloseReason
-from relay.core.commands import Send
+from relay.core.commands import Ping, Send
 from relay.core.handover import Cause, Continuity, Crossing, Outcome
 from relay.core.journal import Outgoing, Sort
 from relay.core.memory import Memory
@@ -209,3 +209,31 @@ def test_a_user_s_turn_is_opened_again_exactly_where_it_was_open(
         entry.answered = True
     told = again(known, crossing())
     assert (bool(told) and told[0] == b'{"realtimeInput":{"activityStart":{}}}') is reopened
+
+
+def test_a_pong_shows_how_far_gemini_has_read() -> None:
+    """A handle that comes after it covers what was written before the ping, however short a time ago that was."""
+    known = memory()
+    tell(known, b"a", now=1.0)
+    assert known.ping(1, 1.0) == [Ping(1)]
+    assert known.ping(1, 1.0) == [], "one at a time"
+    tell(known, b"b", now=1.01)
+    known.ponged(1.02)
+    known.take_handle(Resumption("h", True), 1, 0.2, 1.05)
+    assert [(entry.payload, entry.doubtful) for entry in known.journal] == [(b"b", True)]
+
+
+def test_slow_pongs_tell_of_a_slow_gemini() -> None:
+    """What was written as long ago may not have been read; of one that never sends any they tell nothing."""
+    known = memory()
+    known.ping(1, 1.0)
+    assert known.lag_s(1.5) == 0.0
+    known.ponged(1.5)
+    assert known.lag_s(2.0) == 0.5
+    known.ping(1, 2.0)
+    assert (known.lag_s(2.1), known.lag_s(5.0)) == (0.5, 3.0)
+
+
+def test_with_an_index_nobody_is_pinged() -> None:
+    """Gemini itself tells how far a handle reaches."""
+    assert memory(transparent=True).ping(1, 1.0) == []

@@ -1,5 +1,7 @@
 """Planned handovers: what is waited for, and how long."""
 
+import pytest
+
 from relay.core.client_frames import ClientFrame
 from relay.core.commands import SetTimer
 from relay.core.events import Timer
@@ -103,6 +105,29 @@ def test_handles_that_come_by_a_clock_can_be_foretold() -> None:
     assert scene.planning.handle_came(2.0) == []
     assert scene.planning.handle_came(4.0) == [SetTimer(Timer.QUIET, 6.0 - 0.2)]
     assert scene.planning.handle_came(40.0) == []
+
+
+def test_a_slow_gemini_is_given_more_silence() -> None:
+    """As much as its pongs take, up to a second: beyond that they tell only of themselves."""
+    scene = Scene()
+    for took_s, in_flight_s in ((0.05, 0.2), (0.4, 0.4), (9.0, 1.0)):
+        scene.memory.ping(1, 10.0)
+        scene.memory.ponged(10.0 + took_s)
+        scene.planning.round_trip_s = 0.09
+        assert scene.planning.in_flight_s(20.0) == pytest.approx(in_flight_s)
+
+
+def test_time_is_up_but_a_handle_is_worth_a_moment_more() -> None:
+    """Where nothing is in progress and only the handle of the last turn is missing, within half of the margin."""
+    scene = Scene()
+    scene.planning.want(Cause.GO_AWAY, 50.0, 1.0)
+    scene.memory.forward(Outgoing(b"question", Sort.CONTROL), 1, 2.0)
+    scene.memory.journal.settle(3.0)
+    assert scene.planning.deadline(46.0) == [SetTimer(Timer.DEADLINE, 48.5)]
+    assert scene.planning.may_cross(48.0) == []
+    assert scene.planning.may_cross(48.5) is None
+    scene.memory.take_handle(Resumption("h2", True), 1, 0.2, 47.0)
+    assert scene.planning.may_cross(47.0) is None
 
 
 def test_with_an_index_nobody_has_to_wait_for_a_handle() -> None:

@@ -31,11 +31,17 @@ class Watched:
         self.ends: list[tuple[int, str]] = []
         self.writable_again = 0
         self.batches: list[bool] = []
-        hooks = Hooks(lambda code, reason: self.ends.append((code, reason)), self._on_writable, self.batches.append)
+        self.pongs = 0
+        hooks = Hooks(
+            lambda code, reason: self.ends.append((code, reason)), self._on_writable, self._on_pong, self.batches.append
+        )
         self.engine = Engine(socket, hooks)
 
     def _on_writable(self) -> None:
         self.writable_again += 1
+
+    def _on_pong(self) -> None:
+        self.pongs += 1
 
     def start(self) -> None:
         self.engine.start(lambda payload, text: self.messages.append((payload, text)))

@@ -260,3 +260,24 @@ async def test_tcp_notices_dead_peers_on_both_legs(start: Start, origin: Origin)
 
     assert options == [[10_000, 15], [4_000, 15]]
     assert buffers == [2 * SEND_BUFFER_BYTES] * 2  # Linux reports twice what was asked for
+
+
+async def test_a_leg_tells_of_pongs_behind_what_it_wrote(start: Start, origin: Origin) -> None:
+    """A pong to our ping, from a real peer, tells that what was written before it was read."""
+
+    async def script(socket: web.WebSocketResponse) -> None:
+        await socket.receive()
+        await socket.send_bytes(b'{"setupComplete": {}}')
+        await socket.send_bytes(b'{"sessionResumptionUpdate": {"newHandle": "h", "resumable": true}}')
+        await socket.receive()
+
+    origin.script = script
+    running = await start()
+    await running.conversation()
+    driver = next(iter(running.relay.registry)).driver
+    assert driver is not None
+    async with asyncio.timeout(WAIT_S):
+        while not driver.session.line.memory.lag_s(0.0):  # the relay pings with each handle it is issued
+            await asyncio.sleep(0.005)
+
+    assert 0 < driver.session.line.memory.lag_s(0.0) < WAIT_S

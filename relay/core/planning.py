@@ -123,9 +123,10 @@ class Planning:
         return self._hold(now) if self.forced and self._turns.idle and self.quiet_since is None else []
 
     def _lacks_a_handle(self) -> bool:
-        """Whether the next handle, which comes any moment, would make good what is lost without it."""
-        memory = self._memory
-        return self._turns.idle and bool(memory.resumption.newest) and not memory.restorable
+        """Whether the handle that follows a turn, which comes any moment, would make good what is lost without it."""
+        turns, memory = self._turns, self._memory
+        over = turns.generated or (turns.idle and not memory.restorable)
+        return over and bool(memory.resumption.newest)
 
     def _is_safe(self) -> bool:
         return self._turns.idle and not self._conversation.awaits_answers and self._memory.restorable

@@ -130,6 +130,17 @@ def test_time_is_up_but_a_handle_is_worth_a_moment_more() -> None:
     assert scene.planning.may_cross(47.0) is None
 
 
+def test_time_is_up_while_an_answer_only_plays() -> None:
+    """All of it was generated: its end and its handle come any moment, and a cut would lose the question."""
+    scene = Scene()
+    scene.planning.want(Cause.GO_AWAY, 50.0, 1.0)
+    scene.hear(audio_out(3.0), 44.0)
+    scene.hear(generated(), 44.5)
+    assert scene.planning.deadline(46.0) == [SetTimer(Timer.DEADLINE, 48.5)]
+    assert scene.planning.may_cross(47.0) == []
+    assert scene.planning.may_cross(48.5) is None
+
+
 def test_with_an_index_nobody_has_to_wait_for_a_handle() -> None:
     """The next one tells what it covers anyway."""
     scene = Scene(Continuity(transparent=True))

@@ -13,6 +13,7 @@ from relay import __version__
 from relay.core.closing import CloseReason
 from relay.core.handover import Cause, Outcome
 from relay.core.meter import Meter
+from relay.core.usage import Cell, Kind, Modality
 
 _SETUP_BUCKETS_S = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0)
 _STALL_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -38,7 +39,12 @@ class Metrics:
         self.bytes = Counter(
             "relay_frame_bytes", "Payload bytes forwarded.", ["tenant", "direction"], registry=registry
         )
-        self.tokens = Counter("relay_tokens", "Tokens Gemini reported.", ["tenant", "kind"], registry=registry)
+        self.tokens = Counter(
+            "relay_tokens",
+            "Tokens Gemini reported.",
+            ["tenant", "direction", "kind", "modality"],
+            registry=registry,
+        )
         self.turns = Counter("relay_turns", "Turns Gemini completed.", ["tenant"], registry=registry)
         self.interruptions = Counter(
             "relay_interruptions", "Turns that were interrupted.", ["tenant"], registry=registry
@@ -119,6 +125,8 @@ class Flow:
     """Carries one session's meter over into the counters, as often as somebody looks at them."""
 
     def __init__(self, metrics: Metrics, tenant: str, meter: Meter) -> None:
+        self._metrics = metrics
+        self._tenant = tenant
         self._meter = meter
         self._counters = {
             "frames_up": metrics.frames.labels(tenant, "up"),
@@ -131,17 +139,34 @@ class Flow:
             "interruptions": metrics.interruptions.labels(tenant),
             "tool_calls": metrics.tool_calls.labels(tenant),
         }
-        self._token_counters = {
-            kind: metrics.tokens.labels(tenant, kind)
-            for kind in ("prompt", "response", "thoughts", "tool_use", "cached")
-        }
-        self._reported = dict.fromkeys((*self._counters, *self._token_counters), 0)
+        self._reported = dict.fromkeys(self._counters, 0)
+        self._tokens_reported: dict[Cell, int] = {}
+        for cell in _USUAL_CELLS:
+            self._tokens(cell)
 
     def report(self) -> None:
         """Add to the counters what was metered since the last call."""
-        for source, counters in ((self._meter, self._counters), (self._meter.tokens, self._token_counters)):
-            for name, counter in counters.items():
-                added = getattr(source, name) - self._reported[name]
-                if added:
-                    counter.inc(added)
-                    self._reported[name] += added
+        for name, counter in self._counters.items():
+            added = getattr(self._meter, name) - self._reported[name]
+            if added:
+                counter.inc(added)
+                self._reported[name] += added
+        for cell, tokens in self._meter.tally.tokens.items():
+            added = tokens - self._tokens_reported.get(cell, 0)
+            if added:
+                self._tokens(cell).inc(added)
+                self._tokens_reported[cell] = tokens
+
+    def _tokens(self, cell: Cell) -> Counter:
+        kind, modality = cell
+        return self._metrics.tokens.labels(self._tenant, kind.direction, kind.value, modality.value)
+
+
+_USUAL_CELLS = (
+    (Kind.PROMPT, Modality.TEXT),
+    (Kind.PROMPT, Modality.AUDIO),
+    (Kind.RESPONSE, Modality.TEXT),
+    (Kind.RESPONSE, Modality.AUDIO),
+    (Kind.THOUGHTS, Modality.TEXT),
+)
+"""Series that every tenant has from the start; the others begin when something is counted in them."""

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from relay.core.durations import duration_s
+from relay.core.usage import Usage, usage
 
 KNOWN = frozenset(
     {
@@ -26,17 +27,6 @@ KNOWN = frozenset(
     }
 )
 """Top-level names that the released SDKs know; a frame with none of them crashes the Python SDK."""
-
-
-@dataclass(slots=True)
-class Usage:
-    """Token counts of one `usageMetadata`, in either backend's spelling; details are not summed into them."""
-
-    prompt: int = 0
-    response: int = 0
-    thoughts: int = 0
-    tool_use: int = 0
-    cached: int = 0
 
 
 @dataclass(slots=True)
@@ -67,6 +57,10 @@ class ServerFrame:
     interrupted: bool = False
     audio_bytes: int = 0
     """Decoded bytes of PCM in `modelTurn`."""
+    text_characters: int = 0
+    """Characters of text that Gemini wrote to the client, thoughts and transcripts left out."""
+    lively: bool = False
+    """Whether it shows that somebody speaks or writes: Gemini's parts, transcripts of either side, a heard voice."""
     call_ids: list[str] = field(default_factory=list)
     cancelled_ids: list[str] = field(default_factory=list)
     usage: Usage | None = None
@@ -144,6 +138,7 @@ def _server_content(frame: ServerFrame, body: dict[str, Any]) -> None:
     frame.turn_complete = body.get("turnComplete") is True
     frame.more_turns = body.get("interactionStatus") == "IN_PROGRESS"
     frame.interrupted = body.get("interrupted") is True
+    frame.lively = not _TRANSCRIPTS.isdisjoint(body)
     transcription = body.get("outputTranscription")
     if type(transcription) is dict:
         frame.speaks = True
@@ -151,21 +146,37 @@ def _server_content(frame: ServerFrame, body: dict[str, Any]) -> None:
         frame.output_text = text if type(text) is str else ""
     turn = body.get("modelTurn")
     if type(turn) is dict:
-        frame.speaks = True
+        frame.speaks = frame.lively = True
         for part in _dicts(turn.get("parts")):
             blob = part.get("inlineData")
             if type(blob) is dict:
                 frame.audio_bytes += _audio_bytes(blob)
+            text = part.get("text")
+            if type(text) is str and part.get("thought") is not True:
+                frame.text_characters += len(text)
+
+
+_TRANSCRIPTS = frozenset({"inputTranscription", "outputTranscription", "interimInputTranscription"})
 
 
 def _audio_bytes(blob: dict[str, Any]) -> int:
     body = blob.get("data")
     if type(body) is not str or not str(blob.get("mimeType", "")).startswith("audio/"):
         return 0
-    return len(body) * 3 // 4 - body.count("=", -2)
+    return decoded_bytes(body)
+
+
+def decoded_bytes(base64: str) -> int:
+    """How many bytes a padded base64 text stands for, without decoding it."""
+    return len(base64) * 3 // 4 - base64.count("=", -2)
+
+
+def _voice_activity(frame: ServerFrame, _body: dict[str, Any]) -> None:
+    frame.lively = True
 
 
 def _tool_call(frame: ServerFrame, body: dict[str, Any]) -> None:
+    frame.lively = True
     for call in _dicts(body.get("functionCalls")):
         call_id = call.get("id")
         frame.call_ids.append(call_id if type(call_id) is str else "")
@@ -178,17 +189,7 @@ def _tool_call_cancellation(frame: ServerFrame, body: dict[str, Any]) -> None:
 
 
 def _usage_metadata(frame: ServerFrame, body: dict[str, Any]) -> None:
-    frame.usage = Usage(
-        prompt=_tokens(body.get("promptTokenCount")),
-        response=_tokens(body.get("responseTokenCount", body.get("candidatesTokenCount"))),
-        thoughts=_tokens(body.get("thoughtsTokenCount")),
-        tool_use=_tokens(body.get("toolUsePromptTokenCount")),
-        cached=_tokens(body.get("cachedContentTokenCount")),
-    )
-
-
-def _tokens(count: object) -> int:
-    return count if type(count) is int and 0 < count < 2**31 else 0
+    frame.usage = usage(body)
 
 
 def _resumption_update(frame: ServerFrame, body: dict[str, Any]) -> None:
@@ -223,4 +224,6 @@ _READERS = {
     "usageMetadata": _usage_metadata,
     "sessionResumptionUpdate": _resumption_update,
     "goAway": _go_away,
+    "voiceActivity": _voice_activity,
+    "voiceActivityDetectionSignal": _voice_activity,
 }

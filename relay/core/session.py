@@ -199,6 +199,7 @@ class Session:
             commands.extend(_stripped(violations))
         if not frame.body:
             return commands
+        self.meter.count_content(frame, now)
         message = outgoing(frame, frame.encode())
         if message.sort is Sort.AUDIO:  # most messages are, and it changes nobody's turn by itself
             return commands + self.line.send(message, now)
@@ -255,6 +256,7 @@ class Session:
         frame = server_frame(event.payload)
         if frame is None:
             return [End(Close(CloseReason.UPSTREAM_NONSENSE))]
+        self.meter.read(frame, event.leg, now)
         if event.leg == self.line.leg and self.line.phase is Phase.OPENING:
             return self._before_ready(frame, event, now)
         return self._pass_down(frame, event, now)
@@ -264,7 +266,6 @@ class Session:
             # Clients take whatever comes first for the answer to their setup; only an announced end matters already.
             return self.line.heard(event.leg, frame, now) if frame.go_away_s is not None else []
         commands: list[Command] = []
-        self.meter.read(frame, now)
         if self.ready_at is None:
             self.ready_at = now
             payload = without(event.payload, _RELAY_S_OWN - {"setupComplete"}) or event.payload
@@ -282,7 +283,6 @@ class Session:
             self._conversation.called(frame.call_ids)
         if frame.cancelled_ids:
             self._conversation.settled(frame.cancelled_ids)
-        self.meter.read(frame, now)
         payload: bytes | None = event.payload
         if not _RELAY_S_OWN.isdisjoint(frame.names):
             payload = without(event.payload, _RELAY_S_OWN)

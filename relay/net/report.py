@@ -9,6 +9,7 @@ from relay.core.closing import Close, cut
 from relay.core.commands import ClientResumed, UpstreamSaid, Violated
 from relay.core.handover import Handover
 from relay.core.session import Session
+from relay.core.usage import Kind, of_kind
 from relay.log import Scrubber
 from relay.metrics import Flow, Metrics
 
@@ -146,15 +147,12 @@ class Report:
             frames_held=session.holding.held_frames,
             frames_dropped_up=meter.frames_dropped_up,
             frames_dropped_down=meter.frames_dropped_down,
-            audio_out_s=round(meter.audio_bytes_down / 48_000, 3),  # 24 kHz, 16 bit, mono
+            audio_in_s=meter.audio_up_ms / 1000,
+            audio_out_s=meter.audio_down_ms / 1000,
             turns=meter.turns,
             interruptions=meter.interruptions,
             tool_calls=meter.tool_calls,
-            prompt_tokens=meter.tokens.prompt,
-            response_tokens=meter.tokens.response,
-            thoughts_tokens=meter.tokens.thoughts,
-            tool_use_tokens=meter.tokens.tool_use,
-            cached_tokens=meter.tokens.cached,
+            **{f"{kind.value}_tokens": of_kind(meter.tally.tokens, kind) for kind in Kind},
         )
 
     def _words(self, reason: str) -> str:

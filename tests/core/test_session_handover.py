@@ -5,6 +5,7 @@ import json
 from relay.core.commands import HandedOver, Send
 from relay.core.events import DOWNSTREAM, Closed, Event, Opened, Timer, TimerFired
 from relay.core.session import Session, State
+from relay.core.usage import Kind, of_kind
 from tests.core.playbook import (
     AT_REST,
     FakeHandles,
@@ -87,9 +88,9 @@ def test_what_was_used_is_counted_once() -> None:
     usage = pretty({"usageMetadata": {"promptTokenCount": 7}})
     play(session, gemini(usage), *UNPLANNED)
     assert (session.meter.frames_up, session.meter.bytes_up) == before
-    assert session.meter.tokens.prompt == 7
+    assert of_kind(session.meter.tally.tokens, Kind.PROMPT) == 7
     play(session, gemini(usage, leg=1))
-    assert session.meter.tokens.prompt == 7, "the old leg is not heard any more"
+    assert of_kind(session.meter.tally.tokens, Kind.PROMPT) == 7, "the old leg is not heard any more"
 
 
 def test_transcript_that_gemini_repeats_after_a_resume_is_not_passed_on() -> None:

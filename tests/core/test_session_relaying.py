@@ -9,6 +9,7 @@ from relay.core.commands import CancelTimer, End, Send, Violated
 from relay.core.downstream import Ticket
 from relay.core.events import DOWNSTREAM, Timer
 from relay.core.session import Session
+from relay.core.usage import Kind, Modality
 from tests.core.playbook import (
     MODEL,
     FakeHandles,
@@ -166,7 +167,9 @@ def test_what_was_used_is_counted() -> None:
     session.handle(gemini(audio), 2.5)
     session.handle(gemini(done), 3.0)
     meter = session.meter
-    assert (meter.frames_up, meter.frames_down, meter.turns, meter.tokens.prompt) == (1, 3, 1, 7)
+    assert (meter.frames_up, meter.frames_down, meter.turns) == (1, 3, 1)
+    assert meter.tally.tokens == {(Kind.PROMPT, Modality.UNATTRIBUTED): 7}
+    assert meter.text_characters_up == 2
     assert (meter.first_input_at, meter.first_audio_at, meter.audio_bytes_down) == (2.0, 2.5, 3)
 
 

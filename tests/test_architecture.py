@@ -14,7 +14,7 @@ MODULES = {
     for path in sorted((ROOT / "relay").rglob("*.py"))
 }
 
-PURE = frozenset({"collections", "dataclasses", "enum", "json", "math", "re", "types", "typing", "orjson"})
+PURE = frozenset({"collections", "dataclasses", "decimal", "enum", "json", "math", "re", "types", "typing", "orjson"})
 """All that the core may import beside itself: no clock, no socket, no randomness, no files, no logs."""
 
 MAX_LINES = 400

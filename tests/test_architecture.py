@@ -27,6 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sim": {"core"},
     "metrics": {"core"},
     "log": {"core"},
+    "store": {"core"},
     "net": {"core", "metrics", "log", "web"},
     "upstream": {"core", "config", "net"},
     "app": {"core", "config", "net", "upstream", "metrics", "log", "web"},

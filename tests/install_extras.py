@@ -1,4 +1,4 @@
-"""Install what only some tests need: Node packages, Chromium, a second Python SDK. Says loudly what it could not do.
+"""Install what only some tests need: Node packages, Chromium, Redis, an old SDK. Says loudly what it could not do.
 
 Missing extras skip their tests on a developer's machine; with CI=true those tests fail instead.
 """
@@ -16,9 +16,8 @@ OLD_SDK = "google-genai==1.75.0"
 
 def main() -> None:
     """Bring every extra up to date, one after the other."""
-    problems = [
-        problem for problem in (_debian("chromium"), _debian("npm", "nodejs"), _node_packages(), _old_sdk()) if problem
-    ]
+    tried = (_debian("chromium"), _debian("npm", "nodejs"), _debian("redis-server"), _node_packages(), _old_sdk())
+    problems = [problem for problem in tried if problem]
     for problem in problems:
         print(f"!! tests will be skipped: {problem}", file=sys.stderr)
     if problems and os.environ.get("CI") == "true":

@@ -6,6 +6,7 @@ life-of-a-session.md (from NEXT).
 
 import re
 import types
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin
 
@@ -44,7 +45,8 @@ field, which rule); the whole reason has at most 123 bytes. Google's own words s
 
 Before the upgrade the relay answers with HTTP instead: 400 no valid handshake, 401 no valid credential or two
 different ones, 403 origin not listed, 404 no such path, 405 not GET, 426 no upgrade asked for, 429 the tenant has as
-many sessions as it may, 503 the relay is full or shutting down. 429 and 503 carry `Retry-After`.
+many sessions as it may, has begun as many in a minute, or has used up a budget, 503 the relay is full or shutting down,
+or its ledger fails. 429 and 503 carry `Retry-After`, in seconds: for a budget, until it begins anew.
 
 """
 
@@ -117,9 +119,18 @@ def _type_name(annotation: Any) -> str:
         return ", ".join(f"`{option}`" for option in options)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "section"
-    return {str: "text", int: "number", float: "number", bool: "true or false", Path: "path", SecretStr: "secret"}[
-        annotation
-    ]
+    return _SCALARS[annotation]
+
+
+_SCALARS = {
+    str: "text",
+    int: "number",
+    float: "number",
+    bool: "true or false",
+    Decimal: "amount",
+    Path: "path",
+    SecretStr: "secret",
+}
 
 
 def _annotated(annotation: Any) -> str:
@@ -127,6 +138,8 @@ def _annotated(annotation: Any) -> str:
         schema = getattr(extra, "json_schema", None)
         if schema and "ms|s" in schema.get("pattern", ""):
             return "duration"
+        if schema and "KiB" in schema.get("pattern", ""):
+            return "size"
     return _type_name(get_args(annotation)[0])
 
 

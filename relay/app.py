@@ -20,17 +20,21 @@ import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
-from relay import log, upstream
+from relay import accounting, log, upstream
 from relay import web as pages
-from relay.config import Config, ConfigError, PolicyRule, secret_of
+from relay.config import Config, ConfigError, PolicyRule, Tenant, secret_of
 from relay.config.sections import Handover, Listen, ModelRule, full_model
 from relay.core import policy as core
 from relay.core.backend import DEVELOPER, Backend
 from relay.core.dialling import Pace
 from relay.core.handover import Continuity, Order
+from relay.core.ledger import LedgerError
 from relay.core.limits import Limits
+from relay.core.prices import PriceTable
 from relay.metrics import Metrics
 from relay.net import admin
+from relay.net.accounts import Accounts
+from relay.net.admission import Gate
 from relay.net.auth import TenantKeys
 from relay.net.faults import Faults
 from relay.net.handles import HandleSealer
@@ -69,24 +73,32 @@ class Relay:
             _log.warning("the limit on open files admits fewer sessions", sessions=room)
         self.registry = Registry(room)
         """The live sessions."""
+        prices = accounting.price_table(config.prices)
         self._metrics = Metrics(CollectorRegistry())
-        for tenant in config.tenants:
-            self._metrics.declare(tenant.id)
         keys, known = _tenant_keys(config)
         self._demo_key = secrets.token_urlsafe(24)
         if config.demo is not None:
             keys.add(config.demo.tenant, self._demo_key)
         handle_secret = secret_of(config.handles.secret, config.handles.secret_file)
         google_key = secret_of(config.upstream.api_key, config.upstream.api_key_file)
-        known += [self._demo_key, *([google_key.get_secret_value()] if google_key is not None else [])]
+        store_password = secret_of(config.store.password, config.store.password_file)
+        known += [self._demo_key, *(key.get_secret_value() for key in (google_key, store_password) if key is not None)]
         self.scrubber = log.Scrubber(known)
         backend = upstream.backend_of(config.upstream)
+        for tenant in config.tenants:
+            model = _models(config.policies[tenant.policy].model, backend).default
+            self._metrics.declare(tenant.id, prices.of(model).name)
         self._upstream = upstream.dialer(config.upstream, backend, google_key, self.scrubber.learn)
         policies = {name: policy_of(name, rule, backend) for name, rule in config.policies.items()}
         self._tenants = {
-            tenant.id: Admitted(policies[tenant.policy], frozenset(tenant.origins), tenant.quotas.concurrent_sessions)
+            tenant.id: Admitted(policies[tenant.policy], frozenset(tenant.origins), _limits(config, tenant, prices))
             for tenant in config.tenants
         }
+        ledger = accounting.ledger_of(config.store, store_password)
+        terms = accounting.terms_of(config.store, config.usage)
+        quotas = {name: tenant.limits.quotas for name, tenant in self._tenants.items()}
+        self._accounts = Accounts(ledger, quotas, terms, accounting.recorder_of(config.prices), self._metrics)
+        self._gate = Gate(ledger, self._accounts, quotas, terms)
         self._parts = Parts(
             tenants=self._tenants,
             authenticator=keys,
@@ -98,6 +110,8 @@ class Relay:
                 upstream.account_of(config.upstream, google_key),
             ),
             registry=self.registry,
+            accounts=self._accounts,
+            gate=self._gate,
             metrics=self._metrics,
             bounds=_bounds(config),
             scrubber=self.scrubber,
@@ -108,14 +122,20 @@ class Relay:
         self._runners: list[web.AppRunner] = []
 
     async def start(self) -> dict[str, str]:
-        """Bind both listeners; the addresses they got. Raises OSError when one can't be bound."""
+        """Bind both listeners; the addresses they got.
+
+        Raises OSError when one can't be bound, ConfigError when the ledger's file can't be opened.
+        """
+        try:
+            await self._accounts.start()
+        except LedgerError:
+            raise ConfigError(["store.path: can't be opened, or is not a ledger"]) from None
         await self._upstream.start()
         self.registry.start()
         listen = self._config.listen
         # The admin listener comes first and goes last: health must be visible throughout.
-        admin_port = await self._bind(
-            admin.application(self.registry, self._metrics), self._config.admin.host, self._config.admin.port, None
-        )
+        operators = admin.application(self.registry, self._gate, self._metrics)
+        admin_port = await self._bind(operators, self._config.admin.host, self._config.admin.port, None)
         server = Server(self._parts, self._pages(), listen.path_prefix)
         port = await self._bind(server.application(), listen.host, listen.port, _tls(listen))
         scheme = "https" if listen.tls else "http"
@@ -136,6 +156,7 @@ class Relay:
         for runner in reversed(self._runners):
             await runner.cleanup()
         await self._upstream.stop()
+        await self._accounts.stop()
         return left
 
     async def run(self, announce: Announce) -> None:
@@ -238,22 +259,29 @@ def _bounds(config: Config) -> Bounds:
         "close_s": limits.close_timeout,
     }
     return Bounds(
-        session=Limits(
-            setup_s=limits.setup_timeout,
-            held_bytes=limits.held,
-            session_s=limits.session_length,
-            parking_s=config.parking.window,
-            parking_bytes=config.parking.buffer,
-            pace=Pace(
-                connect_s=config.upstream.setup_deadline,
-                answer_s=config.upstream.answer_timeout,
-                dials_per_minute=config.handover.dials_per_minute,
-            ),
-            continuity=_continuity(config.handover, upstream.backend_of(config.upstream).transparent),
-        ),
         downstream=LegLimits(**common, ping_s=limits.ping_interval, silence_s=limits.client_silence),
         upstream=LegLimits(**common),
         max_message_bytes=limits.max_message,
+    )
+
+
+def _limits(config: Config, tenant: Tenant, prices: PriceTable) -> Limits:
+    limits, quotas = config.limits, accounting.quotas_of(tenant.quotas)
+    lengths = [length for length in (limits.session_length, quotas.session_s) if length is not None]
+    return Limits(
+        setup_s=limits.setup_timeout,
+        held_bytes=limits.held,
+        session_s=min(lengths, default=None),
+        parking_s=config.parking.window,
+        parking_bytes=config.parking.buffer,
+        pace=Pace(
+            connect_s=config.upstream.setup_deadline,
+            answer_s=config.upstream.answer_timeout,
+            dials_per_minute=config.handover.dials_per_minute,
+        ),
+        continuity=_continuity(config.handover, upstream.backend_of(config.upstream).transparent),
+        quotas=quotas,
+        prices=prices,
     )
 
 

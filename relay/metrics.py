@@ -13,7 +13,8 @@ from relay import __version__
 from relay.core.closing import CloseReason
 from relay.core.handover import Cause, Outcome
 from relay.core.meter import Meter
-from relay.core.usage import Cell, Kind, Modality
+from relay.core.tab import Tab
+from relay.core.usage import Cell, Flag, Kind, Modality
 
 _SETUP_BUCKETS_S = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0)
 _STALL_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -42,8 +43,45 @@ class Metrics:
         self.tokens = Counter(
             "relay_tokens",
             "Tokens Gemini reported.",
-            ["tenant", "direction", "kind", "modality"],
+            ["tenant", "model", "direction", "kind", "modality"],
             registry=registry,
+        )
+        self.cost = Counter(
+            "relay_cost",
+            "Cost of those tokens by the price table, in its currency.",
+            ["tenant", "model"],
+            registry=registry,
+        )
+        self.audio = Counter(
+            "relay_audio_seconds", "Speech forwarded, as long as it sounds.", ["tenant", "direction"], registry=registry
+        )
+        self.video_frames = Counter("relay_video_frames", "Pictures clients sent.", ["tenant"], registry=registry)
+        self.text = Counter(
+            "relay_text_characters", "Characters of text forwarded.", ["tenant", "direction"], registry=registry
+        )
+        self.usage_flags = Counter(
+            "relay_usage_flags", "Usage reports with something wrong in them.", ["tenant", "flag"], registry=registry
+        )
+        self.budget_events = Counter(
+            "relay_budget_events",
+            "Budgets that reached 80, 95 or 100 %.",
+            ["tenant", "window", "measure", "level"],
+            registry=registry,
+        )
+        self.budget_used = Gauge(
+            "relay_budget_used_ratio",
+            "Part of a budget that is used.",
+            ["tenant", "window", "measure"],
+            registry=registry,
+        )
+        self.ledger_degraded = Gauge(
+            "relay_ledger_degraded", "1 while the ledger fails and usage is kept here.", registry=registry
+        )
+        self.ledger_waiting = Gauge(
+            "relay_ledger_waiting_sessions", "Ended sessions whose last charge is not settled.", registry=registry
+        )
+        self.charges_lost = Counter(
+            "relay_ledger_lost", "Ended sessions whose last charge was given up.", registry=registry
         )
         self.turns = Counter("relay_turns", "Turns Gemini completed.", ["tenant"], registry=registry)
         self.interruptions = Counter(
@@ -106,8 +144,8 @@ class Metrics:
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
 
-    def declare(self, tenant: str) -> None:
-        """Begin a tenant's series at zero: a rate can't see a counter that starts at one."""
+    def declare(self, tenant: str, model: str) -> None:
+        """Begin a tenant's series at zero, tokens for its usual model: no rate can see a counter start at one."""
         self.sessions_active.labels(tenant)
         self.sessions_parked.labels(tenant)
         self.handover_stall.labels(tenant)
@@ -116,50 +154,76 @@ class Metrics:
         for cause in Cause:
             for result in Outcome:
                 self.handovers.labels(tenant, cause.value, result.value)
-        Flow(self, tenant, Meter())
+        self.of_meter(tenant)
+        self.cost.labels(tenant, model)
+        for flag in Flag:
+            self.usage_flags.labels(tenant, flag.value)
+        for cell in _USUAL_CELLS:
+            self.count_tokens(tenant, model, cell, 0)
         for reason in CloseReason:
             self.sessions.labels(tenant, reason.label, reason.blame.value)
+
+    def of_meter(self, tenant: str) -> dict[str, tuple[Counter, int]]:
+        """Where each total of a meter goes, and how many of its units make one of the metric's."""
+        return {
+            "frames_up": (self.frames.labels(tenant, "up"), 1),
+            "frames_down": (self.frames.labels(tenant, "down"), 1),
+            "bytes_up": (self.bytes.labels(tenant, "up"), 1),
+            "bytes_down": (self.bytes.labels(tenant, "down"), 1),
+            "frames_dropped_up": (self.dropped_frames.labels(tenant, "up"), 1),
+            "frames_dropped_down": (self.dropped_frames.labels(tenant, "down"), 1),
+            "audio_up_ms": (self.audio.labels(tenant, "up"), 1000),
+            "audio_down_ms": (self.audio.labels(tenant, "down"), 1000),
+            "text_characters_up": (self.text.labels(tenant, "up"), 1),
+            "text_characters_down": (self.text.labels(tenant, "down"), 1),
+            "video_frames": (self.video_frames.labels(tenant), 1),
+            "turns": (self.turns.labels(tenant), 1),
+            "interruptions": (self.interruptions.labels(tenant), 1),
+            "tool_calls": (self.tool_calls.labels(tenant), 1),
+        }
+
+    def count_tokens(self, tenant: str, model: str, cell: Cell, tokens: int) -> None:
+        """Tokens of one kind and modality; `model` is the name of a row in the price table."""
+        kind, modality = cell
+        self.tokens.labels(tenant, model, kind.direction, kind.value, modality.value).inc(tokens)
 
 
 class Flow:
     """Carries one session's meter over into the counters, as often as somebody looks at them."""
 
-    def __init__(self, metrics: Metrics, tenant: str, meter: Meter) -> None:
+    def __init__(self, metrics: Metrics, tenant: str, meter: Meter, tab: Tab) -> None:
         self._metrics = metrics
         self._tenant = tenant
         self._meter = meter
-        self._counters = {
-            "frames_up": metrics.frames.labels(tenant, "up"),
-            "frames_down": metrics.frames.labels(tenant, "down"),
-            "bytes_up": metrics.bytes.labels(tenant, "up"),
-            "bytes_down": metrics.bytes.labels(tenant, "down"),
-            "frames_dropped_up": metrics.dropped_frames.labels(tenant, "up"),
-            "frames_dropped_down": metrics.dropped_frames.labels(tenant, "down"),
-            "turns": metrics.turns.labels(tenant),
-            "interruptions": metrics.interruptions.labels(tenant),
-            "tool_calls": metrics.tool_calls.labels(tenant),
-        }
+        self._tab = tab
+        self._counters = metrics.of_meter(tenant)
         self._reported = dict.fromkeys(self._counters, 0)
         self._tokens_reported: dict[Cell, int] = {}
-        for cell in _USUAL_CELLS:
-            self._tokens(cell)
+        self._flags_reported: dict[Flag, int] = {}
+        self._cost_reported = 0.0
 
     def report(self) -> None:
         """Add to the counters what was metered since the last call."""
-        for name, counter in self._counters.items():
+        for name, (counter, unit) in self._counters.items():
             added = getattr(self._meter, name) - self._reported[name]
             if added:
-                counter.inc(added)
+                counter.inc(added / unit)
                 self._reported[name] += added
-        for cell, tokens in self._meter.tally.tokens.items():
+        tally, model = self._meter.tally, self._tab.price.name
+        for cell, tokens in tally.tokens.items():
             added = tokens - self._tokens_reported.get(cell, 0)
             if added:
-                self._tokens(cell).inc(added)
+                self._metrics.count_tokens(self._tenant, model, cell, added)
                 self._tokens_reported[cell] = tokens
-
-    def _tokens(self, cell: Cell) -> Counter:
-        kind, modality = cell
-        return self._metrics.tokens.labels(self._tenant, kind.direction, kind.value, modality.value)
+        for flag, count in tally.flags.items():
+            added = count - self._flags_reported.get(flag, 0)
+            if added:
+                self._metrics.usage_flags.labels(self._tenant, flag.value).inc(added)
+                self._flags_reported[flag] = count
+        cost = float(self._tab.price.cost(tally.tokens))
+        if cost > self._cost_reported:
+            self._metrics.cost.labels(self._tenant, model).inc(cost - self._cost_reported)
+            self._cost_reported = cost
 
 
 _USUAL_CELLS = (
@@ -169,4 +233,4 @@ _USUAL_CELLS = (
     (Kind.RESPONSE, Modality.AUDIO),
     (Kind.THOUGHTS, Modality.TEXT),
 )
-"""Series that every tenant has from the start; the others begin when something is counted in them."""
+"""Series that a tenant has from the start for its usual model; others begin when something is counted in them."""

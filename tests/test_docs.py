@@ -7,6 +7,10 @@ from types import ModuleType
 
 from prometheus_client import CollectorRegistry
 
+from relay.accounting import price_table
+from relay.config.accounting import Prices
+from relay.config.price_list import AS_OF, PRICE_LIST
+from relay.core.usage import Kind, Modality
 from relay.metrics import Metrics
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -51,6 +55,43 @@ def test_every_metric_is_documented_with_its_labels() -> None:
     rows = re.findall(r"^\| `(relay_\w+)` \| \w+ \| ([^|]*) \|", (DOCS / "metrics.md").read_text(), re.MULTILINE)
 
     assert set(rows) == exist
+
+
+def test_the_shipped_prices_are_documented() -> None:
+    """The table in docs/usage.md is the list the relay comes with, and its day is the list's."""
+    page = (DOCS / "usage.md").read_text()
+    rows = {
+        row[0].strip("`"): row[1:]
+        for line in re.findall(r"^\| `gemini.*$", page, re.MULTILINE)
+        for row in [cells(line)]
+    }
+    columns = [("input", "text"), ("input", "audio"), ("input", "image"), ("output", "text"), ("output", "audio")]
+
+    assert f"prices of {AS_OF} in US dollars" in page
+    assert rows == {
+        name: [*(row[side].get(modality, "–") for side, modality in columns), row["output"].get("video", "–")]
+        for name, row in PRICE_LIST.items()
+    }
+    assert all(row["input"].get("video") == row["input"].get("image") for row in PRICE_LIST.values())
+
+
+def test_the_bill_by_hand_is_right() -> None:
+    """The example in docs/usage.md, computed."""
+    price = price_table(Prices()).of("gemini-3.8-live")
+    tokens = {
+        (Kind.PROMPT, Modality.TEXT): 332,
+        (Kind.PROMPT, Modality.AUDIO): 165,
+        (Kind.PROMPT, Modality.UNATTRIBUTED): 25,
+        (Kind.RESPONSE, Modality.AUDIO): 50,
+        (Kind.RESPONSE, Modality.UNATTRIBUTED): 7,
+        (Kind.THOUGHTS, Modality.TEXT): 17,
+    }
+    assert f"= {price.cost(tokens):f} USD" in (DOCS / "usage.md").read_text()
+
+
+def cells(line: str) -> list[str]:
+    """The cells of a table's line."""
+    return [cell.strip() for cell in line.strip("|").split("|")]
 
 
 def test_every_link_between_pages_leads_somewhere() -> None:

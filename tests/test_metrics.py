@@ -1,12 +1,26 @@
 """Metrics: exact, bounded in number."""
 
+from decimal import Decimal
+
 from prometheus_client import CollectorRegistry
 
+from relay.core.budget import Quotas
 from relay.core.meter import Meter
-from relay.core.usage import Kind, Modality
+from relay.core.prices import Price, PriceTable
+from relay.core.tab import Tab
+from relay.core.turns import Turns
+from relay.core.usage import Flag, Kind, Modality
 from relay.metrics import Flow, Metrics
 
 PROMPT_TEXT = (Kind.PROMPT, Modality.TEXT)
+LIVE = Price("live", {Modality.TEXT: Decimal(10**6)}, {Modality.TEXT: Decimal(2 * 10**6)})
+
+
+def tab_of(meter: Meter) -> Tab:
+    """The tab of a session on a model that costs one a token to read and two to write."""
+    tab = Tab(Quotas(), PriceTable({"live": LIVE}), meter, Turns())
+    tab.named("models/live")
+    return tab
 
 
 def test_what_a_meter_gained_is_added_once() -> None:
@@ -14,7 +28,7 @@ def test_what_a_meter_gained_is_added_once() -> None:
     registry = CollectorRegistry()
     metrics = Metrics(registry)
     first, second = Meter(), Meter()
-    flows = [Flow(metrics, "acme", first), Flow(metrics, "acme", second)]
+    flows = [Flow(metrics, "acme", first, tab_of(first)), Flow(metrics, "acme", second, tab_of(second))]
     first.frames_up, second.frames_up = 3, 4
     first.tally.tokens[PROMPT_TEXT] = 100
     for flow in [*flows, *flows]:
@@ -23,7 +37,7 @@ def test_what_a_meter_gained_is_added_once() -> None:
     flows[0].report()
 
     assert registry.get_sample_value("relay_frames_total", {"tenant": "acme", "direction": "up"}) == 8
-    labels = {"tenant": "acme", "direction": "up", "kind": "prompt", "modality": "text"}
+    labels = {"tenant": "acme", "model": "live", "direction": "up", "kind": "prompt", "modality": "text"}
     assert registry.get_sample_value("relay_tokens_total", labels) == 100
 
 
@@ -32,12 +46,16 @@ def test_every_counter_of_a_meter_reaches_prometheus() -> None:
     registry = CollectorRegistry()
     metrics = Metrics(registry)
     meter = Meter()
+    flow = Flow(metrics, "t", meter, tab_of(meter))
     for number, name in enumerate(
         ("frames_up", "frames_down", "bytes_up", "bytes_down", "turns", "interruptions", "tool_calls"), start=1
     ):
         setattr(meter, name, number)
     for number, name in enumerate(("frames_dropped_up", "frames_dropped_down"), start=20):
         setattr(meter, name, number)
+    meter.audio_bytes_up, meter.audio_bytes_down = {16_000: 64_000}, 144_000
+    meter.video_frames, meter.text_characters_up, meter.text_characters_down = 4, 5, 6
+    meter.tally.flags[Flag.NEGATIVE] = 30
     meter.tally.tokens = {
         PROMPT_TEXT: 10,
         (Kind.RESPONSE, Modality.AUDIO): 11,
@@ -45,7 +63,7 @@ def test_every_counter_of_a_meter_reaches_prometheus() -> None:
         (Kind.TOOL_USE, Modality.UNATTRIBUTED): 13,
         (Kind.CACHED, Modality.VIDEO): 14,
     }
-    Flow(metrics, "t", meter).report()
+    flow.report()
     values = {
         (sample.name, *sample.labels.values()): sample.value
         for family in registry.collect()
@@ -61,11 +79,18 @@ def test_every_counter_of_a_meter_reaches_prometheus() -> None:
         ("relay_dropped_frames_total", "t", "up"): 20,
         ("relay_dropped_frames_total", "t", "down"): 21,
         ("relay_turns_total", "t"): 5,
+        ("relay_audio_seconds_total", "t", "up"): 2,
+        ("relay_audio_seconds_total", "t", "down"): 3,
+        ("relay_video_frames_total", "t"): 4,
+        ("relay_text_characters_total", "t", "up"): 5,
+        ("relay_text_characters_total", "t", "down"): 6,
+        ("relay_usage_flags_total", "t", "negative"): 30,
+        ("relay_cost_total", "t", "live"): 10 + 13 + 11 * 2 + 12 * 2,
         ("relay_interruptions_total", "t"): 6,
         ("relay_tool_calls_total", "t"): 7,
-        ("relay_tokens_total", "t", "up", "prompt", "text"): 10,
-        ("relay_tokens_total", "t", "down", "response", "audio"): 11,
-        ("relay_tokens_total", "t", "down", "thoughts", "text"): 12,
-        ("relay_tokens_total", "t", "up", "tool_use", "unattributed"): 13,
-        ("relay_tokens_total", "t", "up", "cached", "video"): 14,
+        ("relay_tokens_total", "t", "live", "up", "prompt", "text"): 10,
+        ("relay_tokens_total", "t", "live", "down", "response", "audio"): 11,
+        ("relay_tokens_total", "t", "live", "down", "thoughts", "text"): 12,
+        ("relay_tokens_total", "t", "live", "up", "tool_use", "unattributed"): 13,
+        ("relay_tokens_total", "t", "live", "up", "cached", "video"): 14,
     }

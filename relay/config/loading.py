@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from pydantic import SecretStr, ValidationError
 
+from relay.config.price_list import PRICE_LIST
 from relay.config.sections import Config
 
 KEY_HASH = re.compile(r"sha256:[0-9a-f]{64}")
@@ -23,7 +24,7 @@ class ConfigError(Exception):
 
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
-_SECRET_KEYS = ("api_key", "keys", "secret")
+_SECRET_KEYS = ("api_key", "keys", "secret", "password")
 
 
 def load(path: Path | None, environment: Mapping[str, str], overrides: list[str] | None = None) -> Config:
@@ -77,6 +78,10 @@ def _combinations(tree: Mapping[str, Any]) -> list[str]:
             problems.append(f"{here}: needs keys or key_files, or nobody can connect as it")
     if isinstance(demo, str) and demo not in seen:
         problems.append(f'demo.tenant: no tenant has the id "{demo}"')
+    prices = _mapping(tree.get("prices"))
+    unknown, rows = prices.get("unknown", "free"), {*PRICE_LIST, *map(str, _mapping(prices.get("models")))}
+    if unknown != "free" and unknown not in rows:
+        problems.append(f'prices.unknown: there is no row "{unknown}" (there are: free, {", ".join(sorted(rows))})')
     listen, admin = _mapping(tree.get("listen")), _mapping(tree.get("admin"))
     if listen.get("port", 8080) == admin.get("port", 9090) != 0:
         problems.append("admin.port: is the same as listen.port")

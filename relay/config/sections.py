@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 
+from relay.config.accounting import Prices, Quotas, Store, UsageRecords
+from relay.config.base import Name
+from relay.config.base import Section as _Section
 from relay.config.units import Bytes, Seconds
 from relay.core import policy as core
 from relay.core import schema
@@ -17,11 +20,6 @@ from relay.core.client_frames import canonical
 from relay.core.refusals import Refusal
 
 Port = Annotated[int, Field(ge=0, le=65535, strict=True)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Tls(_Section):
@@ -187,12 +185,6 @@ class PolicyRule(_Section):
         return [_canonical_path(path) for path in paths]
 
 
-class Quotas(_Section):
-    """What a tenant may use."""
-
-    concurrent_sessions: int | None = Field(None, ge=1, description="Sessions at once; more are refused with 429.")
-
-
 class Tenant(_Section):
     """One customer: who is billed, how it is recognised, what it may do."""
 
@@ -297,6 +289,9 @@ class Config(_Section):
     handover: Handover = Field(Handover(), description="From one connection to Gemini to the next.")
     parking: Parking = Field(Parking(), description="Sessions whose client dropped.")
     limits: Limits = Field(Limits(), description="Bounds of one session.")
+    prices: Prices = Field(Prices(), description="What tokens cost.")
+    store: Store = Field(Store(), description="Where usage is kept.")
+    usage: UsageRecords = Field(UsageRecords(), description="Usage records.")
     log: Log = Field(Log(), description="Logs.")
     demo: Demo | None = Field(None, description="Serve the demo page. `relay demo` sets this itself.")
 

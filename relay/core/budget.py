@@ -60,7 +60,7 @@ class Bucket:
         return True
 
 
-class Pace:
+class Throttle:
     """How fast one client may send."""
 
     __slots__ = ("_audio", "_bytes", "_messages")

@@ -80,6 +80,11 @@ class HandedOver:
 
 
 @dataclass(frozen=True, slots=True)
+class Charged:
+    """Put what the session has used since on its tenant's account: Gemini has reported usage."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rejoin:
     """Give this session's client to the one it comes back to; answer with `RejoinFailed` where that can't be."""
 
@@ -125,6 +130,7 @@ Command = (
     | Violated
     | UpstreamSaid
     | HandedOver
+    | Charged
     | Rejoin
     | Parked
     | ClientResumed

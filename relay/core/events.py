@@ -37,6 +37,10 @@ class Timer(Enum):
     """A client that dropped has had its time to come back."""
     DRAIN = "drain"
     """The relay's own end: who has not left by now is closed."""
+    IDLE = "idle"
+    """Look whether anybody has spoken or written lately."""
+    GRACE = "grace"
+    """The turn in progress has had its time to end after the budget was spent."""
     SESSION = "session"
     """The session's permitted length is over."""
 
@@ -120,6 +124,23 @@ class DrainRequested:
     time_left_s: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class BudgetSpent:
+    """The tenant has used up a budget: its name, in words for the client."""
+
+    budget: str
+
+
 Event = (
-    Received | Closed | Opened | Ponged | DialFailed | Stuck | TimerFired | Reattached | RejoinFailed | DrainRequested
+    Received
+    | Closed
+    | Opened
+    | Ponged
+    | DialFailed
+    | Stuck
+    | TimerFired
+    | Reattached
+    | RejoinFailed
+    | BudgetSpent
+    | DrainRequested
 )

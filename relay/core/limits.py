@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass, field
 
+from relay.core.budget import Quotas
 from relay.core.dialling import Pace
 from relay.core.handover import Continuity
+from relay.core.prices import PriceTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,3 +24,5 @@ class Limits:
     """Messages kept for a client that may come back: about 16 s of speech."""
     pace: Pace = field(default_factory=Pace)
     continuity: Continuity = field(default_factory=Continuity)
+    quotas: Quotas = field(default_factory=Quotas)
+    prices: PriceTable = field(default_factory=lambda: PriceTable({}))

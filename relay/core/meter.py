@@ -72,12 +72,10 @@ class Meter:
         """One message of the client was accepted; how many seconds of audio it holds."""
         body = frame.body
         if frame.kind == "realtimeInput":
-            seconds = 0.0
             audio = body.get("audio")
-            if audio is not None:
-                seconds = self._count_audio(audio)
-                if len(body) == 1:
-                    return seconds
+            seconds = self._count_audio(audio) if audio is not None else 0.0
+            if audio is not None and len(body) == 1:  # most messages are
+                return seconds
             self.video_frames += "video" in body
             self.text_characters_up += len(body.get("text", ""))
             if not _WRITES.isdisjoint(body):
@@ -90,10 +88,13 @@ class Meter:
         return 0.0
 
     def _count_audio(self, blob: dict[str, Any]) -> float:
-        size = decoded_bytes(blob.get("data", ""))
-        mime_type = blob.get("mimeType", "")
+        data, mime_type = blob.get("data", ""), blob.get("mimeType", "")
+        size = len(data) * 3 // 4
+        if data.endswith("="):
+            size = decoded_bytes(data)
         rate = _USUAL_RATES.get(mime_type) or _rate_of(mime_type)
-        self.audio_bytes_up[rate] = self.audio_bytes_up.get(rate, 0) + size
+        counted = self.audio_bytes_up
+        counted[rate] = counted.get(rate, 0) + size
         return size / (rate * SAMPLE_BYTES)
 
     def count_up(self, payload_bytes: int, now: float) -> None:

@@ -356,3 +356,16 @@ def _tree(paths: Iterable[str]) -> Any:
         if node is not True:
             node[last] = True
     return root
+
+
+def seeds_history(setup: dict[str, Any]) -> bool:
+    """Whether a setup announces that the conversation begins with turns that were said elsewhere."""
+    return bool(setup.get("historyConfig", {}).get("initialHistoryInClientContent"))
+
+
+def update_setup(setup: dict[str, Any], update: dict[str, Any]) -> None:
+    """What a client changed in mid-session (`contextUpdate`) holds on the next upstream leg too."""
+    if "systemInstruction" in update:
+        setup["systemInstruction"] = update["systemInstruction"]
+    if "tools" in update:
+        setup["tools"] = update["tools"].get("tools", [])

@@ -26,6 +26,7 @@ from relay.core.commands import (
 from relay.core.downstream import Downstream, Handles, Ticket
 from relay.core.events import (
     DOWNSTREAM,
+    BudgetSpent,
     Closed,
     DialFailed,
     DrainRequested,
@@ -46,9 +47,10 @@ from relay.core.limits import Limits
 from relay.core.line import Line
 from relay.core.memory import Shared
 from relay.core.meter import Meter
-from relay.core.policy import Conversation, Policy
+from relay.core.policy import Conversation, Policy, seeds_history, update_setup
 from relay.core.refusals import Refusal, Rule
 from relay.core.server_frames import ServerFrame, server_frame, without
+from relay.core.tab import Tab
 from relay.core.turns import Turns
 
 
@@ -107,6 +109,7 @@ class Session:
             random,
             unacknowledged=lambda leg: self.unacknowledged(leg),
         )
+        self.tab = Tab(limits.quotas, limits.prices, self.meter, self._turns)
         self.line = Line(limits.continuity, limits.pace, shared)
         self._ticket: Ticket | None = None
         """What the handle said that the client came with."""
@@ -122,6 +125,7 @@ class Session:
     def start(self, now: float) -> list[Command]:
         """The commands that begin a session; `now` is in seconds on the clock that timers are set by."""
         self.started_at = now
+        self.tab.begin(now)
         commands: list[Command] = [SetTimer(Timer.SETUP, now + self._limits.setup_s)]
         if self._limits.session_s is not None:
             commands.append(SetTimer(Timer.SESSION, now + self._limits.session_s))
@@ -133,6 +137,8 @@ class Session:
             return []
         self.downstream.now = now
         commands = self._decide(event, now)
+        if self.tab.leaves is not None and not (commands and type(commands[-1]) is End):
+            commands += self.tab.concluded()
         if commands and type(commands[-1]) is End:
             self._enter(State.CLOSED)
         elif self.ready_at is not None:
@@ -169,19 +175,23 @@ class Session:
             case _:
                 return self._asked(event, now)
 
-    def _asked(self, event: Reattached | RejoinFailed | DrainRequested, now: float) -> list[Command]:
+    def _asked(self, event: Reattached | RejoinFailed | BudgetSpent | DrainRequested, now: float) -> list[Command]:
         """What comes from the process around the session."""
         match event:
             case Reattached(received):
-                return self._reattached(received)
+                return self._reattached(received, now)
             case RejoinFailed(taken):
                 return self._resume_by_handle(taken, now)
+            case BudgetSpent():
+                return self.tab.leave(event, now)
             case DrainRequested(time_left_s):
                 return self._drain(time_left_s, now)
 
     # The client's messages ------------------------------------------------------------------------------------------
 
     def _from_client(self, payload: bytes, now: float) -> list[Command]:
+        if self.tab.limited and (ended := self.tab.sent(len(payload), now)):
+            return ended
         frame = client_frame(payload, pass_unknown=self._policy.behaviour.pass_unknown)
         if isinstance(frame, Refusal):
             return self._refuse(frame)
@@ -199,23 +209,17 @@ class Session:
             commands.extend(_stripped(violations))
         if not frame.body:
             return commands
-        self.meter.count_content(frame, now)
+        if ended := self.tab.accepted(frame, now):
+            return ended
         message = outgoing(frame, frame.encode())
         if message.sort is Sort.AUDIO:  # most messages are, and it changes nobody's turn by itself
             return commands + self.line.send(message, now)
         if not seeding:
             self._turns.from_client(frame, now)
         if frame.kind == "contextUpdate":
-            self._update_setup(frame.body)
+            update_setup(self.line.setup, frame.body)
         commands += self.line.send(message, now)
         return commands + self.line.watch(now)
-
-    def _update_setup(self, update: dict[str, Any]) -> None:
-        """What the client changed in mid-session holds on the next upstream leg too."""
-        if "systemInstruction" in update:
-            self.line.setup["systemInstruction"] = update["systemInstruction"]
-        if "tools" in update:
-            self.line.setup["tools"] = update["tools"].get("tools", [])
 
     def _admit(self, frame: ClientFrame, now: float) -> list[Command]:
         if frame.kind != "setup":
@@ -226,8 +230,9 @@ class Session:
             return self._refuse(ruling.violations[0])
         self.setup_at = now
         self.model = ruling.body["model"]
+        self.tab.named(self.model)
         self.downstream.resumable = ruling.wants_resumption
-        self._conversation.seeding = _seeds_history(ruling.body)
+        self._conversation.seeding = seeds_history(ruling.body)
         self._setup = {name: value for name, value in ruling.body.items() if name != "sessionResumption"}
         commands = [*_stripped(ruling.violations), CancelTimer(Timer.SETUP)]
         if self._ticket is not None:
@@ -256,10 +261,11 @@ class Session:
         frame = server_frame(event.payload)
         if frame is None:
             return [End(Close(CloseReason.UPSTREAM_NONSENSE))]
-        self.meter.read(frame, event.leg, now)
+        charged = self.tab.read(frame, event.leg, now)
         if event.leg == self.line.leg and self.line.phase is Phase.OPENING:
-            return self._before_ready(frame, event, now)
-        return self._pass_down(frame, event, now)
+            return [*self._before_ready(frame, event, now), *charged]
+        commands = self._pass_down(frame, event, now)
+        return commands + charged if charged else commands
 
     def _before_ready(self, frame: ServerFrame, event: Received, now: float) -> list[Command]:
         if not frame.setup_complete:
@@ -271,6 +277,7 @@ class Session:
             payload = without(event.payload, _RELAY_S_OWN - {"setupComplete"}) or event.payload
             self.downstream.setup_complete = payload
             commands += self.downstream.send(payload, event.text)
+            commands += self.tab.ready(now)
             if self._ticket is not None:
                 via = "handle" if self._ticket.handle else "fresh"  # it dropped before Gemini had issued one
                 commands.append(ClientResumed(via, 0, None))
@@ -323,6 +330,7 @@ class Session:
         if self._draining:
             return [End(Close(CloseReason.CLIENT_LOST))]
         self.downstream.attached = False
+        self.tab.parked(now)
         return [Parked(), SetTimer(Timer.PARKING, now + self._limits.parking_s)]
 
     def claims(self, rejoin: Rejoin) -> bool | None:
@@ -335,7 +343,8 @@ class Session:
         """The event by which a client that `claims` takes this session over."""
         return Reattached(self.downstream.place_of(rejoin.ticket, rejoin.received_since))
 
-    def _reattached(self, received: int) -> list[Command]:
+    def _reattached(self, received: int, now: float) -> list[Command]:
+        self.tab.resumed(now)
         sent, replayed, missed = self.downstream.attach(received, self.line.memory.resumption.newest, self.model)
         self.meter.frames_dropped_down = self.downstream.missed
         return [CancelTimer(Timer.PARKING), ClientResumed("parked", replayed, missed), *sent]
@@ -355,6 +364,8 @@ class Session:
                 return [End(Close(CloseReason.SETUP_LATE))]
             case Timer.SESSION:
                 return [End(Close(CloseReason.SESSION_TOO_LONG))]
+            case Timer.IDLE | Timer.GRACE:
+                return self.tab.timer(timer, now)
             case Timer.PARKING:
                 return [End(Close(CloseReason.CLIENT_LOST))]
             case Timer.DRAIN:
@@ -381,7 +392,3 @@ _WITHOUT_GOODBYE = frozenset({1001, 1006})  # a page that is left or loaded agai
 
 def _stripped(violations: list[Refusal]) -> list[Command]:
     return [Violated(violation.rule.value, violation.path, rejected=False) for violation in violations]
-
-
-def _seeds_history(setup: dict[str, Any]) -> bool:
-    return bool(setup.get("historyConfig", {}).get("initialHistoryInClientContent"))

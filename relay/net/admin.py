@@ -4,20 +4,21 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from relay.metrics import Metrics
+from relay.net.admission import Gate
 from relay.net.registry import Registry
 
 
-def application(registry: Registry, metrics: Metrics) -> web.Application:
+def application(registry: Registry, gate: Gate, metrics: Metrics) -> web.Application:
     """`/healthz`: the loop turns. `/readyz`: new sessions are admitted. `/metrics`: Prometheus text."""
 
     async def healthz(_request: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
 
     async def readyz(_request: web.Request) -> web.Response:
-        cause = "draining" if registry.draining else "full" if registry.full else None
+        cause = "draining" if registry.draining else "full" if registry.full else "ledger" if gate.shut else None
         if cause is not None:
             return web.json_response({"status": "not ready", "cause": cause}, status=503)
-        return web.json_response({"status": "ready", "sessions": len(registry)})
+        return web.json_response({"status": "ready", "sessions": len(registry), "degraded": gate.degraded})
 
     async def metrics_page(_request: web.Request) -> web.Response:
         for live in registry:

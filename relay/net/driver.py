@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from relay.core.closing import Close, CloseReason
 from relay.core.commands import (
     CancelTimer,
+    Charged,
     ClientResumed,
     CloseLeg,
     Command,
@@ -76,6 +77,10 @@ class Observer(Protocol):
 
     def resumed(self, resumed: ClientResumed) -> None:
         """A client came back."""
+        ...
+
+    def charged(self) -> None:
+        """Gemini has reported usage."""
         ...
 
     def crashed(self, error: Exception) -> None:
@@ -211,7 +216,7 @@ class Driver:
         else:
             leg.close(command.code, command.reason)
 
-    def _tell(self, news: Violated | UpstreamSaid | HandedOver | Parked | ClientResumed) -> None:
+    def _tell(self, news: Violated | UpstreamSaid | HandedOver | Charged | Parked | ClientResumed) -> None:
         observer = self._wiring.observer
         match news:
             case Violated():
@@ -220,6 +225,8 @@ class Driver:
                 observer.upstream_said(news)
             case HandedOver(handover):
                 observer.handed_over(handover)
+            case Charged():
+                observer.charged()
             case Parked():
                 observer.parked()
             case ClientResumed():

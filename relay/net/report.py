@@ -1,6 +1,7 @@
 """What the operator learns of one session: counters while it runs, one canonical log line at its end."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import structlog
@@ -26,6 +27,8 @@ class Report:
     session: Session
     metrics: Metrics
     scrubber: Scrubber
+    on_charge: Callable[[], None]
+    """What there is to do when Gemini has reported usage."""
     flow: Flow = field(init=False)
     _log: structlog.typing.FilteringBoundLogger = field(init=False)
     _parked: bool = field(init=False, default=False)
@@ -33,7 +36,7 @@ class Report:
     _violated: Violated | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        self.flow = Flow(self.metrics, self.tenant, self.session.meter)
+        self.flow = Flow(self.metrics, self.tenant, self.session.meter, self.session.tab)
         self._log = structlog.get_logger().bind(session=self.session_id, tenant=self.tenant, policy=self.policy)
 
     def began(self) -> None:
@@ -102,6 +105,10 @@ class Report:
         """This was no session: its client came back to one that is reported by another."""
         self.metrics.sessions_active.labels(self.tenant).dec()
         self._log.debug("client went over to its parked session")
+
+    def charged(self) -> None:
+        """Gemini has reported usage."""
+        self.on_charge()
 
     def crashed(self, error: Exception) -> None:
         """A bug of ours ended the session."""

@@ -4,7 +4,9 @@ Everything is checked before the upgrade, in this order: path, method, credentia
 limit. A path is taken from the request line as it came, never from a rebuilt URL; only runs of slashes are folded.
 """
 
+import functools
 import json
+import math
 import re
 import secrets
 from collections.abc import Callable, Mapping
@@ -23,6 +25,8 @@ from relay.core.session import Session
 from relay.log import Scrubber
 from relay.metrics import Metrics
 from relay.net import faults, tcp
+from relay.net.accounts import Accounts
+from relay.net.admission import RETRY_AFTER_S, Gate
 from relay.net.auth import PROTOCOL, Authenticator, Identity, credential_of
 from relay.net.driver import Driver, Wiring
 from relay.net.engine import Socket
@@ -57,14 +61,18 @@ class Admitted:
     policy: Policy
     origins: frozenset[str]
     """Web origins its browsers may come from; `*` for any."""
-    concurrent_sessions: int | None
+    limits: Limits
+
+    @property
+    def concurrent_sessions(self) -> int | None:
+        """How many sessions it may have at once."""
+        return self.limits.quotas.concurrent_sessions
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """Limits the listener hands to each session and leg."""
 
-    session: Limits
     downstream: LegLimits
     upstream: LegLimits
     max_message_bytes: int
@@ -79,6 +87,8 @@ class Parts:
     upstream: Upstream
     handles: HandleSealer
     registry: Registry
+    accounts: Accounts
+    gate: Gate
     metrics: Metrics
     bounds: Bounds
     scrubber: Scrubber
@@ -98,11 +108,12 @@ class Pages:
 class _RefusedError(Exception):
     """A handshake that is answered without an upgrade."""
 
-    def __init__(self, status: int, cause: str, words: str) -> None:
+    def __init__(self, status: int, cause: str, words: str, retry_after_s: float = RETRY_AFTER_S) -> None:
         super().__init__(words)
         self.status = status
         self.cause = cause
         self.words = words
+        self.retry_after_s = retry_after_s
 
 
 _STATUS_NAMES = {
@@ -115,8 +126,6 @@ _STATUS_NAMES = {
     429: "RESOURCE_EXHAUSTED",
     503: "UNAVAILABLE",
 }
-RETRY_AFTER_S = 5
-"""What a client that was refused for lack of room is told to wait."""
 
 
 class Server:
@@ -207,8 +216,15 @@ class Server:
         if limit is not None and registry.of_tenant(identity.tenant) - registry.parked(identity.tenant) >= limit:
             raise _RefusedError(429, "concurrent_sessions", "this tenant has as many sessions as it may")
         live = Live(secrets.token_hex(8), identity.tenant)
-        with parts.registry.admitted(live):
-            return await self._serve(request, live, admitted)
+        here = registry.of_tenant(identity.tenant) - registry.parked(identity.tenant)
+        with registry.admitted(live):
+            refused = await parts.gate.admit(live.tenant, live.id, here)
+            if refused is not None:
+                raise _RefusedError(refused.status, refused.cause, refused.words, refused.retry_after_s)
+            try:
+                return await self._serve(request, live, admitted)
+            finally:
+                await parts.gate.leave(live.tenant, live.id)
 
     async def _authenticate(self, request: web.Request, protocols: list[str]) -> Identity:
         credential = credential_of(request.headers, protocols, urlsplit(request.raw_path).query)
@@ -242,8 +258,10 @@ class Server:
     async def _run(self, socket: web.WebSocketResponse[bool], live: Live, admitted: Admitted) -> None:
         parts, policy = self._parts, admitted.policy
         handles = parts.handles.bound(live.tenant, policy.name)
-        session = Session(live.id, policy, parts.bounds.session, handles, parts.random)
-        report = Report(live.id, live.tenant, policy.name, session, parts.metrics, parts.scrubber)
+        session = Session(live.id, policy, admitted.limits, handles, parts.random)
+        entry = parts.accounts.open(live.tenant, live.id, session, lambda event: driver.dispatch(event))
+        charge = functools.partial(parts.accounts.charged, entry)
+        report = Report(live.id, live.tenant, policy.name, session, parts.metrics, parts.scrubber, charge)
         live.flow = report.flow
 
         async def dial() -> Socket:
@@ -252,19 +270,21 @@ class Server:
 
         def moved() -> None:
             parts.registry.release(live)
+            parts.accounts.drop(entry)
             report.moved()
 
-        live.driver = Driver(
+        live.driver = driver = Driver(
             session,
             Wiring(dial, parts.bounds.downstream, parts.bounds.upstream, report, parts.registry.find, moved),
         )
         close: Close | None = Close(CloseReason.RELAY_ERROR)
         report.began()
         try:
-            close = await live.driver.run(socket)
+            close = await driver.run(socket)
         finally:
             if close is not None:
                 report.ended(close)
+                parts.accounts.close(entry, close.reason.label)
 
 
 def _check_origin(origin: str | None, allowed: frozenset[str]) -> None:
@@ -277,7 +297,7 @@ def _error(refused: _RefusedError) -> web.Response:
     body = {
         "error": {"code": refused.status, "message": refused.words, "status": _STATUS_NAMES[refused.status]},
     }
-    headers = {"Retry-After": str(RETRY_AFTER_S)} if refused.status in {429, 503} else {}
+    headers = {"Retry-After": str(math.ceil(refused.retry_after_s))} if refused.status in {429, 503} else {}
     if refused.status == 426:
         headers[hdrs.UPGRADE] = "websocket"
     return web.json_response(body, status=refused.status, headers=headers)

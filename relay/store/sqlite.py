@@ -29,6 +29,8 @@ from relay.core.ledger import (
 from relay.core.windows import DAY_S, day_of, window_end
 from relay.store.answers import first_spent, spent_of, summed
 
+MEMORY = Path(":memory:")
+"""Instead of a file: usage ends with the process."""
 LOCK_WAIT_S = 0.25
 """How long a statement waits for another process's lock."""
 PATIENCE_S = 2.0
@@ -69,10 +71,13 @@ class SqliteLedger:
         await self._ask(self._open)
 
     async def stop(self) -> None:
-        """Close the file. Raises LedgerError."""
+        """Close the file, if it is open. Raises LedgerError."""
+        if self._connection is None:
+            return
         try:
             await self._ask(self._close)
         finally:
+            self._connection = None
             self._thread.shutdown(wait=False)
 
     async def admit(self, ask: Ask) -> Verdict:
@@ -111,7 +116,8 @@ class SqliteLedger:
     # On the thread ---------------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        self._path.touch(mode=0o600)
+        if self._path != MEMORY:
+            self._path.touch(mode=0o600)
         self._connection = sqlite3.connect(
             self._path, timeout=LOCK_WAIT_S, isolation_level=None, check_same_thread=False
         )
@@ -168,10 +174,17 @@ class SqliteLedger:
     def _take_all(self, tenant: str, charges: Sequence[Charge]) -> bool:
         """Take one tenant's charges; False, and none taken, when what is stored of it can't be read."""
         self._db.execute("SAVEPOINT tenant")
+        day, totals = day_of(self._clock()), dict[str, dict[str, int]]()
         try:
             for charge in charges:
                 if charge.tenant == tenant:
-                    self._take(charge)
+                    if charge.model not in totals:
+                        totals[charge.model] = self._total(tenant, day, charge.model)
+                    self._take(charge, totals[charge.model])
+            for model, total in totals.items():
+                self._db.execute(
+                    "INSERT OR REPLACE INTO days VALUES (?, ?, ?, ?)", (day, tenant, model, json.dumps(total))
+                )
         except ValueError:
             self._db.execute("ROLLBACK TO tenant")
             return False
@@ -180,18 +193,18 @@ class SqliteLedger:
                 self._db.execute("RELEASE tenant")
         return True
 
-    def _take(self, charge: Charge) -> None:
+    def _total(self, tenant: str, day: str, model: str) -> dict[str, int]:
+        row = self._row("SELECT amounts FROM days WHERE tenant = ? AND day = ? AND model = ?", tenant, day, model)
+        return _amounts(row[0]) if row else {}
+
+    def _take(self, charge: Charge, total: dict[str, int]) -> None:
+        """Add what a charge says, beyond what is known of its session, to the day's total."""
         known = self._row(
             "SELECT sequence, amounts FROM sessions WHERE tenant = ? AND session = ?", charge.tenant, charge.session
         )
         sequence, amounts = (known[0], _amounts(known[1])) if known else (0, {})
         if charge.sequence <= sequence:
             return
-        day = day_of(self._clock())
-        row = self._row(
-            "SELECT amounts FROM days WHERE tenant = ? AND day = ? AND model = ?", charge.tenant, day, charge.model
-        )
-        total = _amounts(row[0]) if row else {}
         for name, amount in charge.amounts.items():
             added = amount - amounts.get(name, 0)
             if added > 0:  # nothing ever makes a total smaller
@@ -200,9 +213,6 @@ class SqliteLedger:
         self._db.execute(
             "INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?, ?)",
             (charge.tenant, charge.session, charge.model, charge.sequence, charge.started_at, json.dumps(amounts)),
-        )
-        self._db.execute(
-            "INSERT OR REPLACE INTO days VALUES (?, ?, ?, ?)", (day, charge.tenant, charge.model, json.dumps(total))
         )
 
     def _prune(self) -> None:

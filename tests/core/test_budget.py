@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core.budget import Account, Bucket, Crossing, Pace, Quotas
+from relay.core.budget import Account, Bucket, Crossing, Quotas, Throttle
 from relay.core.ledger import Allowance, Measure, Spent, Used
 from relay.core.windows import Window
 
@@ -141,9 +141,9 @@ def test_a_large_amount_is_not_stuck_but_paid_for() -> None:
 
 def test_a_session_without_limits_may_send_anything() -> None:
     """No quota is set unless an operator sets it."""
-    pace = Pace(Quotas(), 0.0)
-    assert pace.exceeded(10**9, 0.0) is None
-    assert not pace.too_fast(10**6, 0.0)
+    throttle = Throttle(Quotas(), 0.0)
+    assert throttle.exceeded(10**9, 0.0) is None
+    assert not throttle.too_fast(10**6, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -156,18 +156,18 @@ def test_a_session_without_limits_may_send_anything() -> None:
 )
 def test_messages_and_bytes_have_limits(quotas: Quotas, payload_bytes: int, passes: int, limit: str) -> None:
     """The first message beyond names the limit."""
-    pace = Pace(quotas, 0.0)
-    assert [pace.exceeded(payload_bytes, 0.0) for _ in range(passes + 1)] == [None] * passes + [limit]
+    throttle = Throttle(quotas, 0.0)
+    assert [throttle.exceeded(payload_bytes, 0.0) for _ in range(passes + 1)] == [None] * passes + [limit]
 
 
 def test_speech_can_t_be_faster_than_life() -> None:
     """After the burst, 1.5 s of speech pass in a second and more do not; a message without speech is none."""
-    pace = Pace(Quotas(audio_speed=1.5, burst_s=10), 0.0)
+    throttle = Throttle(Quotas(audio_speed=1.5, burst_s=10), 0.0)
     passed, now = 0, 0.0
-    while not pace.too_fast(0.1, now):
+    while not throttle.too_fast(0.1, now):
         passed += 1
         now += 0.05  # twice real time: half a second too much in every second, and 15 s may come at once
     assert 599 <= passed <= 601
-    assert not pace.too_fast(0.0, now)
-    patient = Pace(Quotas(audio_speed=1.5, burst_s=10), 0.0)
+    assert not throttle.too_fast(0.0, now)
+    patient = Throttle(Quotas(audio_speed=1.5, burst_s=10), 0.0)
     assert not any(patient.too_fast(0.1, tick * 0.1) for tick in range(36_000))

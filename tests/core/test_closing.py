@@ -22,7 +22,7 @@ def test_every_reason_can_be_sent(reason: CloseReason) -> None:
 
 # What clients and their authors rely on: the code each end is told with, and whether to come back.
 PROMISED = {
-    1000: {CloseReason.CLIENT_LEFT, CloseReason.UPSTREAM_FINISHED},
+    1000: {CloseReason.CLIENT_LEFT, CloseReason.IDLE, CloseReason.UPSTREAM_FINISHED},
     1001: {CloseReason.CLIENT_LOST, CloseReason.DRAINING},
     1002: {CloseReason.PROTOCOL_ERROR},
     1007: {CloseReason.BAD_FRAME, CloseReason.UPSTREAM_SETUP_REFUSED},
@@ -53,6 +53,7 @@ PROMISED = {
         CloseReason.UPSTREAM_QUOTA,
     },
     4408: {CloseReason.CLIENT_TOO_SLOW},
+    4429: {CloseReason.BUDGET_SPENT, CloseReason.TOO_FAST},
 }
 POINTLESS_TO_RETRY = {
     CloseReason.CLIENT_LEFT,
@@ -61,6 +62,8 @@ POINTLESS_TO_RETRY = {
     CloseReason.REFUSED_BY_POLICY,
     CloseReason.PROTOCOL_ERROR,
     CloseReason.FRAME_TOO_BIG,
+    CloseReason.BUDGET_SPENT,
+    CloseReason.IDLE,
     CloseReason.UPSTREAM_BILLING,
     CloseReason.UPSTREAM_KEY_REFUSED,
     CloseReason.UPSTREAM_REGION,

@@ -9,6 +9,7 @@ from relay.core.commands import CancelTimer, CloseLeg, Command, End, OpenUpstrea
 from relay.core.dialling import Pace
 from relay.core.events import (
     DOWNSTREAM,
+    BudgetSpent,
     Closed,
     DialFailed,
     DrainRequested,
@@ -321,6 +322,7 @@ EVENTS: list[Event] = [
     Stuck(DOWNSTREAM),
     Stuck(1),
     *[TimerFired(timer) for timer in Timer],
+    BudgetSpent("tokens of this day"),
     DrainRequested(),
     DrainRequested(5.0),
 ]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from relay.core.closing import Close, CloseReason
-from relay.core.commands import CancelTimer, End, Send, Violated
+from relay.core.commands import CancelTimer, Charged, End, Send, Violated
 from relay.core.downstream import Ticket
 from relay.core.events import DOWNSTREAM, Timer
 from relay.core.session import Session
@@ -274,4 +274,5 @@ def test_gemini_s_goodbye_is_for_the_relay_alone() -> None:
         << None
         >> gemini(pretty({"goAway": {"timeLeft": "50s"}, "usageMetadata": {"promptTokenCount": 1}}))
         << Send(DOWNSTREAM, pretty({"usageMetadata": {"promptTokenCount": 1}}), text=False)
+        << Charged()
     )

@@ -79,10 +79,11 @@ def test_the_label_says_the_version() -> None:
 def test_the_lock_fits_the_package() -> None:
     """Each dependency is pinned within its range, and every pin has hashes, so that a build can't pick up another."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    extras = project["project"]["optional-dependencies"]
     for file, wanted in (
         (
             "requirements.lock",
-            project["project"]["dependencies"] + project["project"]["optional-dependencies"]["vertex"],
+            [*project["project"]["dependencies"], *extras["redis"], *extras["vertex"]],
         ),
         ("build.lock", project["build-system"]["requires"]),
     ):

@@ -68,9 +68,11 @@ class Running:
             socket: aiohttp.ClientWebSocketResponse = await self.http.ws_connect(url, max_msg_size=0, **options)
             return socket
 
-    async def conversation(self, setup: dict[str, Any] | None = None) -> aiohttp.ClientWebSocketResponse:
+    async def conversation(
+        self, setup: dict[str, Any] | None = None, key: str = TENANT_KEY
+    ) -> aiohttp.ClientWebSocketResponse:
         """A client whose setup was answered."""
-        socket = await self.connect()
+        socket = await self.connect(headers={"x-goog-api-key": key})
         await socket.send_json({"setup": setup or {}})
         async with asyncio.timeout(WAIT_S):
             message = await socket.receive()
@@ -112,7 +114,7 @@ async def start(origin: Origin) -> AsyncIterator[Start]:
                 "limits": {"drain_timeout": "2s", "close_timeout": "500ms"},
                 "upstream": upstream,
                 "policies": {"under-test": policy},
-                "tenants": [tenant],
+                "tenants": [tenant, *sections.pop("tenants", [])],
             }
             for name, section in sections.items():
                 tree[name] = {**tree.get(name, {}), **section}

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from relay.core.ledger import Ledger
+from relay.store import redis
 from relay.store.redis import RedisLedger
 from relay.store.sqlite import SqliteLedger
 from tests.store.servers import RedisServer, redis_server
@@ -26,6 +27,14 @@ class Clock:
 
     def __call__(self) -> float:
         return self.unix_s
+
+
+@pytest.fixture(autouse=True)
+def patience(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give Redis time on a busy machine, except where a test is about how little it gets (mark `deadlines`)."""
+    if request.node.get_closest_marker("deadlines") is None:
+        monkeypatch.setattr(redis, "CALL_S", 3.0)
+        monkeypatch.setattr(redis, "QUEUE_S", 10.0)
 
 
 @pytest.fixture

@@ -85,6 +85,7 @@ async def test_a_dead_replica_gives_its_places_back(ledger: RedisLedger, monkeyp
     assert (await ledger.admit(Ask("acme", "more", concurrent_sessions=2))).refused is Cause.CONCURRENT_SESSIONS
 
 
+@pytest.mark.deadlines
 async def test_a_stopped_server_costs_a_quarter_of_a_second_once(ledger: RedisLedger, own_redis: RedisServer) -> None:
     """The first call waits for its deadline, the next ones for nothing; it is used again soon after it is back."""
     await ledger.admit(Ask("acme", "s0"))
@@ -95,6 +96,7 @@ async def test_a_stopped_server_costs_a_quarter_of_a_second_once(ledger: RedisLe
     assert await admitted_within(ledger, 2.0) < 2.0
 
 
+@pytest.mark.deadlines
 async def test_a_paused_server_is_the_same(ledger: RedisLedger, own_redis: RedisServer) -> None:
     """CLIENT PAUSE keeps the connection open and answers nothing."""
     await ledger.admit(Ask("acme", "s0"))
@@ -104,6 +106,7 @@ async def test_a_paused_server_is_the_same(ledger: RedisLedger, own_redis: Redis
     assert await admitted_within(ledger, 3.0) < 2.5  # of which one second is the pause
 
 
+@pytest.mark.deadlines
 async def test_a_killed_server_is_noticed_at_once(ledger: RedisLedger, own_redis: RedisServer) -> None:
     """Nothing is waited for, and what was owed is settled when another one stands in its place."""
     await ledger.settle([charge()], {})
@@ -115,6 +118,7 @@ async def test_a_killed_server_is_noticed_at_once(ledger: RedisLedger, own_redis
     assert (await ledger.settle([charge(2, tokens=9)], {}))["acme"].day == Spent(9)
 
 
+@pytest.mark.deadlines
 async def test_a_settlement_whose_answer_was_lost_is_not_doubled(ledger: RedisLedger, own_redis: RedisServer) -> None:
     """The server carries out what it was asked while it was stopped, and then is asked the same again."""
     await ledger.settle([charge(1, tokens=1)], {})

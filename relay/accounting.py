@@ -1,0 +1,85 @@
+"""Settings become prices, quotas and a ledger: the part of the composition root that deals with money."""
+
+import importlib
+import time
+
+from pydantic import SecretStr
+
+from relay.config import ConfigError
+from relay.config.accounting import Budget, ModelPrice, Prices, Quotas, Store, UsageRecords
+from relay.config.price_list import PRICE_LIST
+from relay.core import budget as core
+from relay.core.ledger import Allowance, Ledger, Measure
+from relay.core.prices import FREE, NANOS, OTHER_MODEL, Price, PriceTable
+from relay.core.usage import Semantics
+from relay.core.windows import Window
+from relay.net.books import Terms
+from relay.net.records import Recorder
+from relay.store.sqlite import MEMORY, SqliteLedger
+
+
+def price_table(prices: Prices) -> PriceTable:
+    """The list that the relay comes with, and what the file adds to it or replaces."""
+    listed = {name: ModelPrice.model_validate(row) for name, row in PRICE_LIST.items()}
+    rows = {name: _price(name, row) for name, row in (listed | prices.models).items()}
+    if prices.unknown == "free":
+        return PriceTable(rows, FREE)
+    chosen = rows[prices.unknown]
+    return PriceTable(rows, Price(OTHER_MODEL, chosen.input, chosen.output, chosen.semantics))
+
+
+def _price(name: str, row: ModelPrice) -> Price:
+    return Price(name, row.input.by_modality(), row.output.by_modality(), Semantics(row.usage))
+
+
+def quotas_of(quotas: Quotas) -> core.Quotas:
+    """What one tenant may use."""
+    return core.Quotas(
+        concurrent_sessions=quotas.concurrent_sessions,
+        starts_per_minute=quotas.starts_per_minute,
+        session_s=quotas.session_length,
+        idle_s=quotas.idle_after,
+        grace_s=quotas.grace,
+        allowances=(*_allowances(Window.DAY, quotas.day), *_allowances(Window.MONTH, quotas.month)),
+        messages_per_second=quotas.messages_per_second,
+        bytes_per_second=quotas.bytes_per_second,
+        audio_speed=quotas.audio_speed,
+        burst_s=quotas.burst,
+    )
+
+
+def _allowances(window: Window, budget: Budget) -> list[Allowance]:
+    limits = {
+        Measure.TOKENS: budget.tokens,
+        Measure.AUDIO: None if budget.audio is None else int(budget.audio * 1000),
+        Measure.MONEY: None if budget.money is None else int(budget.money * NANOS),
+    }
+    return [Allowance(window, measure, limit) for measure, limit in limits.items() if limit is not None]
+
+
+def ledger_of(store: Store, password: SecretStr | None) -> Ledger:
+    """The ledger of the settings. Raises ConfigError when its client is not installed."""
+    if store.kind == "sqlite":
+        return SqliteLedger(store.path or MEMORY, store.keep, time.time)
+    try:  # the client is an extra of the package, which the embedded ledger does without
+        module = importlib.import_module("relay.store.redis")
+    except ModuleNotFoundError:
+        raise ConfigError(["store.kind: redis needs the extra: pip install 'relay[redis]'"]) from None
+    ledger: Ledger = module.RedisLedger(store.url, password.get_secret_value() if password else None, store.keep)
+    return ledger
+
+
+def terms_of(store: Store, usage: UsageRecords) -> Terms:
+    """How the process deals with its ledger."""
+    return Terms(
+        shared=store.kind == "redis",
+        settle_s=store.settle_every,
+        open_when_down=store.when_down == "open",
+        replicas=store.replicas,
+        flush_s=usage.flush_every,
+    )
+
+
+def recorder_of(prices: Prices) -> Recorder:
+    """Who writes usage records."""
+    return Recorder(prices.currency, prices.as_of, time.time)

@@ -41,6 +41,22 @@ def test_what_a_meter_gained_is_added_once() -> None:
     assert registry.get_sample_value("relay_tokens_total", labels) == 100
 
 
+def test_no_model_that_a_client_names_becomes_a_series() -> None:
+    """Models without a row are one label together, however many clients invent."""
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    for number in range(1000):
+        meter = Meter()
+        tab = Tab(Quotas(), PriceTable({"live": LIVE}), meter, Turns())
+        tab.named(f"models/invented-{number}")
+        meter.tally.tokens = {PROMPT_TEXT: 1}
+        Flow(metrics, "t", meter, tab).report()
+    labels = {"tenant": "t", "model": "other", "direction": "up", "kind": "prompt", "modality": "text"}
+    assert registry.get_sample_value("relay_tokens_total", labels) == 1000
+    tokens = [sample for family in registry.collect() for sample in family.samples if "relay_tokens" in sample.name]
+    assert len(tokens) == 1
+
+
 def test_every_counter_of_a_meter_reaches_prometheus() -> None:
     """Each integer that is documented as a metric is carried over."""
     registry = CollectorRegistry()

@@ -52,25 +52,26 @@ class Planning:
         return max(known_s, min(self._memory.lag_s(now), MOST_IN_FLIGHT_S))
 
     def want(self, cause: Cause, time_left_s: float | None, now: float) -> list[Command]:
-        """A handover is due; at the latest a margin before `time_left_s` is over, if that is given."""
+        """A handover is due; at the latest a margin before `time_left_s` is over, if that is given.
+
+        Of a short notice half is waited for. In the last part of the wait, nothing new is waited for.
+        """
         self.due = cause
         commands: list[Command] = []
         if time_left_s is not None:
             wait_s = max(time_left_s - self._continuity.margin_s, time_left_s / 2)
-            self._patient_until = now + wait_s / 2
+            self._patient_until, self._grace_until = now + wait_s / 2, now + wait_s
             self.forced = self.forced or wait_s <= 0
-            commands.append(SetTimer(Timer.DEADLINE, now + wait_s))
+            grace_s = min(self._continuity.margin_s / 2, wait_s / 4)
+            commands.append(SetTimer(Timer.DEADLINE, now + wait_s - grace_s))
         return commands + self.expect_handle(now)
 
     def deadline(self, now: float) -> list[Command]:
-        """A safe point is not waited for any longer, save for a handle, within half of the margin."""
+        """A safe point is not waited for any longer; only a handle that is about to come is, for a moment."""
         if self.due is None or self.forced:
             return []
         self.forced = True
-        if not self._lacks_a_handle():
-            return []
-        self._grace_until = now + self._continuity.margin_s / 2
-        return [SetTimer(Timer.DEADLINE, self._grace_until)]
+        return [SetTimer(Timer.DEADLINE, self._grace_until)] if self._lacks_a_handle() else []
 
     def clear(self) -> None:
         """The leg is being left: what was due is being done."""
@@ -126,7 +127,7 @@ class Planning:
         """Whether the handle that follows a turn, which comes any moment, would make good what is lost without it."""
         turns, memory = self._turns, self._memory
         over = turns.generated or (turns.idle and not memory.restorable)
-        return over and bool(memory.resumption.newest)
+        return over and bool(memory.resumption.newest) and not self._conversation.awaits_answers
 
     def _is_safe(self) -> bool:
         return self._turns.idle and not self._conversation.awaits_answers and self._memory.restorable

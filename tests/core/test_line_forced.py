@@ -61,13 +61,13 @@ def test_time_s_up_in_the_middle_of_a_model_s_turn() -> None:
     assert (
         Playbook(answering(), AT_REST)
         >> gemini(go_away("50s"))
-        << SetTimer(Timer.DEADLINE, AT_REST + 45.0)
-        >> Wait(45.0)
+        << SetTimer(Timer.DEADLINE, AT_REST + 42.5)
+        >> Wait(42.5)
         >> TimerFired(Timer.DEADLINE)
         << OpenUpstream(2)
         >> Opened(2)
         << CancelTimer(Timer.DEADLINE)
-        << SetTimer(Timer.CONNECT, AT_REST + 45.0 + 15.0)
+        << SetTimer(Timer.CONNECT, AT_REST + 42.5 + 15.0)
         << CloseLeg(1, 1000, "")
         >> Closed(1, 1000, "")
         << Send(DOWNSTREAM, INTERRUPTED, text=False)
@@ -126,7 +126,7 @@ def test_time_s_up_while_a_function_runs() -> None:
     assert (
         Playbook(answering(tool_call("fc_1")), AT_REST)
         >> gemini(go_away("10s"))
-        << SetTimer(Timer.DEADLINE, AT_REST + 5.0)
+        << SetTimer(Timer.DEADLINE, AT_REST + 3.75)
         >> TimerFired(Timer.DEADLINE)
         << OpenUpstream(2)
         >> Opened(2)
@@ -193,7 +193,7 @@ def test_a_go_away_without_a_time_left_is_one_of_0_s() -> None:
 
 def test_a_short_time_is_halved() -> None:
     """Where there is less of it than the margin, half of it is waited."""
-    assert Playbook(answering(), AT_REST) >> gemini(go_away("4s")) << SetTimer(Timer.DEADLINE, AT_REST + 2.0)
+    assert Playbook(answering(), AT_REST) >> gemini(go_away("4s")) << SetTimer(Timer.DEADLINE, AT_REST + 1.5)
 
 
 def test_a_second_go_away_moves_the_deadline() -> None:
@@ -201,14 +201,14 @@ def test_a_second_go_away_moves_the_deadline() -> None:
     assert (
         Playbook(answering(), AT_REST)
         >> gemini(go_away("50s"))
-        << SetTimer(Timer.DEADLINE, AT_REST + 45.0)
+        << SetTimer(Timer.DEADLINE, AT_REST + 42.5)
         >> Wait(1.0)
         >> gemini(go_away("20s"))
-        << SetTimer(Timer.DEADLINE, AT_REST + 1.0 + 15.0)
+        << SetTimer(Timer.DEADLINE, AT_REST + 1.0 + 12.5)
         >> TimerFired(Timer.DEADLINE)
         << OpenUpstream(2)
         >> gemini(go_away("5s"))
-        << SetTimer(Timer.DEADLINE, AT_REST + 1.0 + 2.5)
+        << SetTimer(Timer.DEADLINE, AT_REST + 1.0 + 1.875)
         >> TimerFired(Timer.DEADLINE)
         << None
     )
@@ -219,8 +219,8 @@ def test_a_gemini_that_falls_silent_after_its_go_away_is_left_by_the_clock() -> 
     assert (
         Playbook(answering(), AT_REST)
         >> gemini(go_away("10s"))
-        << SetTimer(Timer.DEADLINE, AT_REST + 5.0)
-        >> Wait(5.0)
+        << SetTimer(Timer.DEADLINE, AT_REST + 3.75)
+        >> Wait(3.75)
         >> TimerFired(Timer.DEADLINE)
         << OpenUpstream(2)
     )
@@ -330,7 +330,7 @@ def test_a_refused_dial_is_not_repeated() -> None:
     assert (
         Playbook(session, AT_REST)
         >> gemini(go_away("50s"))
-        << SetTimer(Timer.DEADLINE, AT_REST + 45.0)
+        << SetTimer(Timer.DEADLINE, AT_REST + 42.5)
         << OpenUpstream(2)
         >> DialFailed(2, 429)
         << None
@@ -349,7 +349,7 @@ def test_a_new_leg_that_ends_before_it_is_needed_is_dialled_anew() -> None:
     assert (
         resting()
         >> gemini(go_away())
-        << SetTimer(Timer.DEADLINE, AT_REST + 45.0)
+        << SetTimer(Timer.DEADLINE, AT_REST + 42.5)
         << OpenUpstream(2)
         >> client(spoken("x"))
         << Send(1, spoken("x"), text=True)

@@ -209,7 +209,7 @@ def test_a_rotation_has_no_deadline_until_gemini_sets_one() -> None:
         >> TimerFired(Timer.ROTATE)
         << None
         >> gemini(go_away("50s"))
-        << SetTimer(Timer.DEADLINE, AT_REST + 45.0)
+        << SetTimer(Timer.DEADLINE, AT_REST + 42.5)
         >> TimerFired(Timer.ROTATE)
         << None
         >> TimerFired(Timer.DEADLINE)

@@ -57,7 +57,7 @@ def test_the_turn_is_waited_for() -> None:
         << Send(1, spoken("x"), text=True)
         >> Wait(1.0)
         >> gemini(go_away())
-        << SetTimer(Timer.DEADLINE, AT_REST + 1.0 + 45.0)
+        << SetTimer(Timer.DEADLINE, AT_REST + 1.0 + 42.5)
         >> gemini(content("answer 2"))
         << Send(DOWNSTREAM, content("answer 2"), text=False)
         >> gemini(issued("too early"))

@@ -41,8 +41,8 @@ def test_a_handover_without_a_deadline_sets_no_timer() -> None:
 def test_the_deadline_leaves_a_margin() -> None:
     """Or half of the time, where there is less of it; with none it can't wait at all."""
     planning = Scene(Continuity(margin_s=5.0)).planning
-    assert planning.want(Cause.GO_AWAY, 50.0, 1.0) == [SetTimer(Timer.DEADLINE, 46.0)]
-    assert planning.want(Cause.GO_AWAY, 6.0, 1.0) == [SetTimer(Timer.DEADLINE, 4.0)]
+    assert planning.want(Cause.GO_AWAY, 50.0, 1.0) == [SetTimer(Timer.DEADLINE, 46.0 - 2.5)]
+    assert planning.want(Cause.GO_AWAY, 6.0, 1.0) == [SetTimer(Timer.DEADLINE, 4.0 - 0.75)]
     assert not planning.forced
     assert planning.want(Cause.GO_AWAY, 0.0, 1.0) == [SetTimer(Timer.DEADLINE, 1.0)]
     assert planning.forced
@@ -118,16 +118,16 @@ def test_a_slow_gemini_is_given_more_silence() -> None:
 
 
 def test_time_is_up_but_a_handle_is_worth_a_moment_more() -> None:
-    """Where nothing is in progress and only the handle of the last turn is missing, within half of the margin."""
+    """Where nothing is in progress and only the handle of the last turn is missing, in the last part of the wait."""
     scene = Scene()
     scene.planning.want(Cause.GO_AWAY, 50.0, 1.0)
     scene.memory.forward(Outgoing(b"question", Sort.CONTROL), 1, 2.0)
     scene.memory.journal.settle(3.0)
-    assert scene.planning.deadline(46.0) == [SetTimer(Timer.DEADLINE, 48.5)]
-    assert scene.planning.may_cross(48.0) == []
-    assert scene.planning.may_cross(48.5) is None
-    scene.memory.take_handle(Resumption("h2", True), 1, 0.2, 47.0)
-    assert scene.planning.may_cross(47.0) is None
+    assert scene.planning.deadline(43.5) == [SetTimer(Timer.DEADLINE, 46.0)]
+    assert scene.planning.may_cross(45.0) == []
+    assert scene.planning.may_cross(46.0) is None
+    scene.memory.take_handle(Resumption("h2", True), 1, 0.2, 45.0)
+    assert scene.planning.may_cross(45.0) is None
 
 
 def test_time_is_up_while_an_answer_only_plays() -> None:
@@ -136,9 +136,9 @@ def test_time_is_up_while_an_answer_only_plays() -> None:
     scene.planning.want(Cause.GO_AWAY, 50.0, 1.0)
     scene.hear(audio_out(3.0), 44.0)
     scene.hear(generated(), 44.5)
-    assert scene.planning.deadline(46.0) == [SetTimer(Timer.DEADLINE, 48.5)]
-    assert scene.planning.may_cross(47.0) == []
-    assert scene.planning.may_cross(48.5) is None
+    assert scene.planning.deadline(43.5) == [SetTimer(Timer.DEADLINE, 46.0)]
+    assert scene.planning.may_cross(45.0) == []
+    assert scene.planning.may_cross(46.0) is None
 
 
 def test_with_an_index_nobody_has_to_wait_for_a_handle() -> None:

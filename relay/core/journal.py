@@ -41,6 +41,7 @@ class Sort(Enum):
 
 
 # An attribute of an Enum class costs more than a global, and these are asked for with every message.
+_MEDIA = frozenset({Sort.AUDIO, Sort.VIDEO})
 _AUDIO, _VIDEO, _CONTROL = Sort.AUDIO, Sort.VIDEO, Sort.CONTROL
 
 
@@ -161,6 +162,12 @@ class Journal:
     def place(self) -> int:
         """The place of the newest message on the present leg."""
         return self._place
+
+    @property
+    def asked_at(self) -> int:
+        """The place of the first words, or mark, that wait for an answer; beyond the newest where none do."""
+        waiting = (entry.place for entry in self if entry.sort not in _MEDIA and not entry.answered)
+        return next(waiting, self._place + 1)
 
     def reached(self, instant: float, unacknowledged_bytes: int) -> int:
         """The place up to which all has surely reached Gemini: sent before `instant`, and acknowledged by TCP."""

@@ -126,7 +126,9 @@ class Memory:
         else:
             place = self.journal.reached(now - in_flight_s, self._unacknowledged(leg))
             reach = _Reach(update.handle, max(place, self._echoed_place), self.journal.place)
-        if not self._turns.idle and not self.journal.dropped:
+        # A handle that comes behind a question may be from before it, and is as good as one that came before.
+        in_turn = self._turns.speaking or reach.place >= self.journal.asked_at
+        if in_turn and not self._turns.idle and not self.journal.dropped:
             self._midway = reach
             return False
         self._adopt(reach)

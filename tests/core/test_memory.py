@@ -237,3 +237,15 @@ def test_slow_pongs_tell_of_a_slow_gemini() -> None:
 def test_with_an_index_nobody_is_pinged() -> None:
     """Gemini itself tells how far a handle reaches."""
     assert memory(transparent=True).ping(1, 1.0) == []
+
+
+def test_a_handle_that_crossed_a_question_is_from_before_it() -> None:
+    """Gemini issued it while nobody's turn was in progress; the question stays in the journal."""
+    known = memory(transparent=True)
+    tell(known, b"first", now=0.0)
+    known._turns.owed = True
+    tell(known, b"question", now=1.0)
+    assert not known.take_handle(Resumption("knows the question", True, 2), 1, 0.2, 1.1)
+    known.journal.settle(0.5)
+    assert known.take_handle(Resumption("before the question", True, 1), 1, 0.2, 1.1)
+    assert [entry.payload for entry in known.journal] == [b"question"]

@@ -1,6 +1,7 @@
 """Settings become prices, quotas and a ledger: the part of the composition root that deals with money."""
 
 import importlib
+import random
 import time
 
 from pydantic import SecretStr
@@ -13,9 +14,18 @@ from relay.core.ledger import Allowance, Ledger, Measure
 from relay.core.prices import FREE, NANOS, OTHER_MODEL, Price, PriceTable
 from relay.core.usage import Semantics
 from relay.core.windows import Window
+from relay.metrics import Metrics
 from relay.net.books import Terms
-from relay.net.records import Recorder
+from relay.net.exports import Exports, Lane
+from relay.net.records import Export, Recorder
+from relay.net.spool import Spool
+from relay.net.usage_file import UsageFile
+from relay.net.webhook import Webhook, key_of
 from relay.store.sqlite import MEMORY, SqliteLedger
+
+LONGEST_DISK_PAUSE_S = 10.0
+"""Between two attempts to write to a file: trying costs nobody anything."""
+SHORTEST_SECRET_BYTES = 16
 
 
 def price_table(prices: Prices) -> PriceTable:
@@ -80,6 +90,30 @@ def terms_of(store: Store, usage: UsageRecords) -> Terms:
     )
 
 
-def recorder_of(prices: Prices) -> Recorder:
-    """Who writes usage records."""
-    return Recorder(prices.currency, prices.as_of, time.time)
+def recorder_of(prices: Prices, usage: UsageRecords, export: Export) -> Recorder:
+    """Who writes usage records; `export` takes them to places beside the log."""
+    return Recorder(prices.currency, prices.as_of, time.time, export, to_log=usage.log)
+
+
+def exports_of(usage: UsageRecords, secret: SecretStr | None, metrics: Metrics) -> Exports:
+    """The places beside the log; `secret` is the webhook's. Raises ConfigError when it can't sign with it."""
+    lanes = []
+    if usage.file is not None:
+        file = UsageFile(usage.file.path, usage.file.max_size, usage.file.keep)
+        lanes.append(Lane(file, Spool(usage.file.spool), LONGEST_DISK_PAUSE_S))
+    if usage.webhook is not None:
+        assert secret is not None, "relay.config asks for one"
+        rule = usage.webhook
+        webhook = Webhook(rule.url, _signing_key(secret), rule.timeout, time.time, rule.batch)
+        lanes.append(Lane(webhook, Spool(rule.spool), rule.longest_pause))
+    return Exports(lanes, metrics, random.random)
+
+
+def _signing_key(secret: SecretStr) -> bytes:
+    try:
+        key = key_of(secret.get_secret_value())
+    except ValueError as error:
+        raise ConfigError([f"usage.webhook.secret: {error}"]) from None
+    if len(key) < SHORTEST_SECRET_BYTES:
+        raise ConfigError([f"usage.webhook.secret: has less than {SHORTEST_SECRET_BYTES} bytes"])
+    return key

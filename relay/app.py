@@ -19,11 +19,12 @@ from typing import Any
 import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
 
-from relay import accounting, log, upstream
+from relay import __version__, accounting, log, upstream
 from relay import web as pages
 from relay.config import Config, ConfigError, PolicyRule, Tenant, secret_of
-from relay.config.sections import Handover, Listen, ModelRule, full_model
+from relay.config.sections import Admin, Handover, Listen, ModelRule, full_model
 from relay.core import policy as core
 from relay.core.backend import DEVELOPER, Backend
 from relay.core.dialling import Pace
@@ -34,8 +35,10 @@ from relay.core.prices import PriceTable
 from relay.metrics import Metrics
 from relay.net import admin
 from relay.net.accounts import Accounts
+from relay.net.admin_api import AdminApi, Entrance, Sight
 from relay.net.admission import Gate
 from relay.net.auth import TenantKeys
+from relay.net.diary import Diary, Sources
 from relay.net.faults import Faults
 from relay.net.handles import HandleSealer
 from relay.net.leg import LegLimits
@@ -44,6 +47,9 @@ from relay.net.server import ALIAS, Admitted, Bounds, Pages, Parts, Server
 
 DEMO_VOICES = ("Kore", "Puck", "Charon", "Fenrir", "Aoede", "Leda", "Orus", "Zephyr")
 """Prebuilt voices the demo page offers."""
+
+SHORTEST_TOKEN = 16
+"""Characters of the operator's token: with fewer it could be guessed."""
 
 SLOW_HANDSHAKE_S = 10.0
 """A handshake that drips is cut after this; aiohttp's AppRunner alone would keep it for an hour."""
@@ -82,7 +88,11 @@ class Relay:
         handle_secret = secret_of(config.handles.secret, config.handles.secret_file)
         google_key = secret_of(config.upstream.api_key, config.upstream.api_key_file)
         store_password = secret_of(config.store.password, config.store.password_file)
-        known += [self._demo_key, *(key.get_secret_value() for key in (google_key, store_password) if key is not None)]
+        self._admin_token = _admin_token(config.admin)
+        webhook = config.usage.webhook
+        webhook_secret = secret_of(webhook.secret, webhook.secret_file) if webhook is not None else None
+        secrets_known = (google_key, store_password, self._admin_token, webhook_secret)
+        known += [self._demo_key, *(secret.get_secret_value() for secret in secrets_known if secret is not None)]
         self.scrubber = log.Scrubber(known)
         backend = upstream.backend_of(config.upstream)
         for tenant in config.tenants:
@@ -94,11 +104,7 @@ class Relay:
             tenant.id: Admitted(policies[tenant.policy], frozenset(tenant.origins), _limits(config, tenant, prices))
             for tenant in config.tenants
         }
-        ledger = accounting.ledger_of(config.store, store_password)
-        terms = accounting.terms_of(config.store, config.usage)
-        quotas = {name: tenant.limits.quotas for name, tenant in self._tenants.items()}
-        self._accounts = Accounts(ledger, quotas, terms, accounting.recorder_of(config.prices), self._metrics)
-        self._gate = Gate(ledger, self._accounts, quotas, terms)
+        self._keep_books(store_password, webhook_secret)
         self._parts = Parts(
             tenants=self._tenants,
             authenticator=keys,
@@ -113,6 +119,7 @@ class Relay:
             accounts=self._accounts,
             gate=self._gate,
             metrics=self._metrics,
+            diary=self._diary,
             bounds=_bounds(config),
             scrubber=self.scrubber,
             random=random.random,
@@ -120,6 +127,19 @@ class Relay:
         self._demo_upstream = demo_upstream
         self._demo_faults = demo_faults or {}
         self._runners: list[web.AppRunner] = []
+
+    def _keep_books(self, store_password: SecretStr | None, webhook_secret: SecretStr | None) -> None:
+        """Make everything that counts what tenants use."""
+        config = self._config
+        self._ledger = accounting.ledger_of(config.store, store_password)
+        self._exports = accounting.exports_of(config.usage, webhook_secret, self._metrics)
+        terms = accounting.terms_of(config.store, config.usage)
+        recorder = accounting.recorder_of(config.prices, config.usage, self._exports.put)
+        quotas = {name: tenant.limits.quotas for name, tenant in self._tenants.items()}
+        self._accounts = accounts = Accounts(self._ledger, quotas, terms, recorder, self._metrics)
+        self._gate = Gate(self._ledger, accounts, quotas, terms)
+        sources = Sources(quotas, lambda name: accounts.account(name).total, self.registry.of_tenant, time.time)
+        self._diary = Diary(sources)
 
     async def start(self) -> dict[str, str]:
         """Bind both listeners; the addresses they got.
@@ -130,11 +150,15 @@ class Relay:
             await self._accounts.start()
         except LedgerError:
             raise ConfigError(["store.path: can't be opened, or is not a ledger"]) from None
+        await self._exports.start()
         await self._upstream.start()
         self.registry.start()
+        self._diary.start()
         listen = self._config.listen
         # The admin listener comes first and goes last: health must be visible throughout.
-        operators = admin.application(self.registry, self._gate, self._metrics)
+        operators = admin.application(self.registry, self._gate, self._metrics, lambda: self._exports.degraded)
+        if self._admin_token is not None:
+            self._admin_api(self._admin_token.get_secret_value()).add_to(operators)
         admin_port = await self._bind(operators, self._config.admin.host, self._config.admin.port, None)
         server = Server(self._parts, self._pages(), listen.path_prefix)
         port = await self._bind(server.application(), listen.host, listen.port, _tls(listen))
@@ -153,10 +177,12 @@ class Relay:
         limits = self._config.limits
         left = await self.registry.drain(limits.drain_timeout, limits.close_timeout)
         self.registry.stop()
+        self._diary.stop()
         for runner in reversed(self._runners):
             await runner.cleanup()
         await self._upstream.stop()
         await self._accounts.stop()
+        await self._exports.stop()
         return left
 
     async def run(self, announce: Announce) -> None:
@@ -180,6 +206,20 @@ class Relay:
         site = web.TCPSite(runner, host, port, ssl_context=tls)
         await site.start()
         return int(runner.addresses[0][1])
+
+    def _admin_api(self, token: str) -> AdminApi:
+        prices = self._config.prices
+        sight = Sight(
+            registry=self.registry,
+            tenants=self._tenants,
+            accounts=self._accounts,
+            ledger=self._ledger,
+            diary=self._diary,
+            metrics=self._metrics,
+            currency=prices.currency,
+            prices_as_of=prices.as_of,
+        )
+        return AdminApi(sight, Entrance(token, pages.operator(), pages.admin_description(__version__)))
 
     def _admit_page(self, tenant: str, origins: set[str]) -> None:
         """Let the demo page in from the addresses it is served at, which are known once the port is."""
@@ -249,6 +289,14 @@ def _tenant_keys(config: Config) -> tuple[TenantKeys, list[str]]:
                 raise ConfigError([f'tenants: a key of "{tenant.id}" begins with sha256: but is no hash']) from None
             known.append(secret.get_secret_value())
     return keys, known
+
+
+def _admin_token(settings: Admin) -> SecretStr | None:
+    """The operator's token, if there is one. Raises ConfigError when it can be guessed."""
+    token = secret_of(settings.token, settings.token_file)
+    if token is not None and len(token.get_secret_value()) < SHORTEST_TOKEN:
+        raise ConfigError([f"admin.token: has less than {SHORTEST_TOKEN} characters"])
+    return token
 
 
 def _bounds(config: Config) -> Bounds:

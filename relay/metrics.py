@@ -83,6 +83,18 @@ class Metrics:
         self.charges_lost = Counter(
             "relay_ledger_lost", "Ended sessions whose last charge was given up.", registry=registry
         )
+        self.export_records = Counter(
+            "relay_export_records", "Usage records that were delivered.", ["sink"], registry=registry
+        )
+        self.export_waiting = Gauge(
+            "relay_export_waiting_records", "Usage records that wait to be delivered.", ["sink"], registry=registry
+        )
+        self.export_degraded = Gauge(
+            "relay_export_degraded", "1 while a place takes no usage records.", ["sink"], registry=registry
+        )
+        self.export_lost = Counter(
+            "relay_export_lost", "Usage records that were dropped because too many waited.", ["sink"], registry=registry
+        )
         self.turns = Counter("relay_turns", "Turns Gemini completed.", ["tenant"], registry=registry)
         self.interruptions = Counter(
             "relay_interruptions", "Turns that were interrupted.", ["tenant"], registry=registry
@@ -162,6 +174,13 @@ class Metrics:
             self.count_tokens(tenant, model, cell, 0)
         for reason in CloseReason:
             self.sessions.labels(tenant, reason.label, reason.blame.value)
+
+    def declare_export(self, sink: str) -> None:
+        """Begin the series of a place that usage records go to."""
+        self.export_records.labels(sink)
+        self.export_waiting.labels(sink)
+        self.export_degraded.labels(sink)
+        self.export_lost.labels(sink)
 
     def of_meter(self, tenant: str) -> dict[str, tuple[Counter, int]]:
         """Where each total of a meter goes, and how many of its units make one of the metric's."""

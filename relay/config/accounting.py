@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from relay.config.base import Name, Section
+from relay.config.export import UsageFile, Webhook
 from relay.config.price_list import AS_OF, CURRENCY
 from relay.config.units import Bytes, Seconds
 from relay.core.prices import OTHER_MODEL
@@ -151,3 +152,6 @@ class UsageRecords(Section):
     """Records of what sessions use, one JSON line each: at the end of a session, and of long ones meanwhile."""
 
     flush_every: Seconds = Field(60.0, ge=1.0, description="How often a live session is recorded; records are totals.")
+    log: bool = Field(True, description="Write them to the log as well.")
+    file: UsageFile | None = Field(None, description="A file of their own.")
+    webhook: Webhook | None = Field(None, description="An address of yours that they are sent to.")

@@ -24,7 +24,7 @@ class ConfigError(Exception):
 
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
-_SECRET_KEYS = ("api_key", "keys", "secret", "password")
+_SECRET_KEYS = ("api_key", "keys", "secret", "password", "token")
 
 
 def load(path: Path | None, environment: Mapping[str, str], overrides: list[str] | None = None) -> Config:

@@ -56,10 +56,20 @@ class Listen(_Section):
 
 
 class Admin(_Section):
-    """The operator's listener: /healthz, /readyz, /metrics."""
+    """The operator's listener: /healthz, /readyz, /metrics, and with a token /admin/; admin.md tells more."""
 
     host: str = Field("127.0.0.1", description="Address to bind; keep it off the public network.")
     port: Port = Field(9090, description="TCP port; 0 picks a free one.")
+    token: SecretStr | None = Field(
+        None, description='Opens the admin API and its page, 16 characters or more; only as "${NAME}".'
+    )
+    token_file: Path | None = Field(None, description="File that holds this token.")
+
+    @model_validator(mode="after")
+    def _one_token(self) -> Self:
+        if self.token is not None and self.token_file is not None:
+            raise ValueError("has both token and token_file: keep one")
+        return self
 
 
 class Vertex(_Section):

@@ -111,10 +111,13 @@ class Account:
         self._reached: dict[Allowance, tuple[float, int]] = {}
         self.pending = Spent()
         """Used in this process, and not yet part of what the store has said."""
+        self.total = Spent()
+        """Used in this process since it began."""
 
     def charge(self, spent: Spent) -> None:
         """Something was used."""
         self.pending += spent
+        self.total += spent
 
     def learn(self, used: Used, settled: Spent, now: float) -> None:
         """The store has said what was used by all; `settled` of what was pending is part of that."""

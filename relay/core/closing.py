@@ -46,6 +46,7 @@ class CloseReason(Enum):
     BUDGET_SPENT = (4429, Blame.RELAY, False, "the budget is used up")
     TOO_FAST = (4429, Blame.DOWNSTREAM, True, "the client sends more than it may")
     IDLE = (1000, Blame.DOWNSTREAM, False, "nobody spoke or wrote for too long")
+    ENDED_BY_OPERATOR = (1008, Blame.RELAY, False, "ended by the operator")
     DRAINING = (1001, Blame.RELAY, True, "the relay is shutting down, reconnect")
     RELAY_ERROR = (1011, Blame.RELAY, True, "internal error of the relay")
     UPSTREAM_FINISHED = (1000, Blame.UPSTREAM, True, "Gemini ended the session")

@@ -131,6 +131,11 @@ class BudgetSpent:
     budget: str
 
 
+@dataclass(frozen=True, slots=True)
+class Dismissed:
+    """The operator wants this session to end, now."""
+
+
 Event = (
     Received
     | Closed
@@ -142,5 +147,6 @@ Event = (
     | Reattached
     | RejoinFailed
     | BudgetSpent
+    | Dismissed
     | DrainRequested
 )

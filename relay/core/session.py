@@ -29,6 +29,7 @@ from relay.core.events import (
     BudgetSpent,
     Closed,
     DialFailed,
+    Dismissed,
     DrainRequested,
     Event,
     Opened,
@@ -175,7 +176,9 @@ class Session:
             case _:
                 return self._asked(event, now)
 
-    def _asked(self, event: Reattached | RejoinFailed | BudgetSpent | DrainRequested, now: float) -> list[Command]:
+    def _asked(
+        self, event: Reattached | RejoinFailed | BudgetSpent | Dismissed | DrainRequested, now: float
+    ) -> list[Command]:
         """What comes from the process around the session."""
         match event:
             case Reattached(received):
@@ -184,6 +187,8 @@ class Session:
                 return self._resume_by_handle(taken, now)
             case BudgetSpent():
                 return self.tab.leave(event, now)
+            case Dismissed():
+                return [End(Close(CloseReason.ENDED_BY_OPERATOR))]
             case DrainRequested(time_left_s):
                 return self._drain(time_left_s, now)
 

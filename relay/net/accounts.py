@@ -130,9 +130,8 @@ class Accounts:
         for crossing in account.crossings(now):
             window, measure = labels_of(crossing.allowance)
             self._metrics.budget_events.labels(tenant, window, measure, crossing.level_percent).inc()
-            _log.warning(
-                "budget",
-                tenant=tenant,
+            self._recorder.budget(
+                tenant,
                 window=window,
                 measure=measure,
                 level_percent=crossing.level_percent,

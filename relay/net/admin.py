@@ -1,4 +1,9 @@
-"""The operator's listener: is it alive, may it take sessions, what has it counted. Own port, loopback by default."""
+"""The operator's listener: is it alive, may it take sessions, what has it counted. Own port, loopback by default.
+
+What is behind the operator's token is in `relay.net.admin_api`.
+"""
+
+from collections.abc import Callable
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -8,7 +13,9 @@ from relay.net.admission import Gate
 from relay.net.registry import Registry
 
 
-def application(registry: Registry, gate: Gate, metrics: Metrics) -> web.Application:
+def application(
+    registry: Registry, gate: Gate, metrics: Metrics, exports_degraded: Callable[[], bool]
+) -> web.Application:
     """`/healthz`: the loop turns. `/readyz`: new sessions are admitted. `/metrics`: Prometheus text."""
 
     async def healthz(_request: web.Request) -> web.Response:
@@ -18,7 +25,9 @@ def application(registry: Registry, gate: Gate, metrics: Metrics) -> web.Applica
         cause = "draining" if registry.draining else "full" if registry.full else "ledger" if gate.shut else None
         if cause is not None:
             return web.json_response({"status": "not ready", "cause": cause}, status=503)
-        return web.json_response({"status": "ready", "sessions": len(registry), "degraded": gate.degraded})
+        return web.json_response(
+            {"status": "ready", "sessions": len(registry), "degraded": gate.degraded or exports_degraded()}
+        )
 
     async def metrics_page(_request: web.Request) -> web.Response:
         for live in registry:

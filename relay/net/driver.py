@@ -35,6 +35,7 @@ from relay.core.events import (
     DOWNSTREAM,
     Closed,
     DialFailed,
+    Dismissed,
     DrainRequested,
     Event,
     Opened,
@@ -168,6 +169,10 @@ class Driver:
     def drain(self, time_left_s: float) -> None:
         """The relay is going away; clients have so long to leave by themselves."""
         self.dispatch(DrainRequested(time_left_s))
+
+    def dismiss(self) -> None:
+        """End the session, parked or not, because the operator says so."""
+        self.dispatch(Dismissed())
 
     def give_up_parked(self) -> None:
         """End the session if it waits for its client: its place is needed."""

@@ -13,6 +13,7 @@ from relay.core.session import Session
 from relay.core.usage import Kind, of_kind
 from relay.log import Scrubber
 from relay.metrics import Flow, Metrics
+from relay.net.diary import Diary
 
 _MAX_WORDS_BYTES = 300
 
@@ -29,6 +30,7 @@ class Report:
     scrubber: Scrubber
     on_charge: Callable[[], None]
     """What there is to do when Gemini has reported usage."""
+    diary: Diary
     flow: Flow = field(init=False)
     _log: structlog.typing.FilteringBoundLogger = field(init=False)
     _parked: bool = field(init=False, default=False)
@@ -68,6 +70,7 @@ class Report:
         metrics, cause, outcome = self.metrics, handover.cause.value, handover.outcome.value
         metrics.handovers.labels(self.tenant, cause, outcome).inc()
         metrics.handover_stall.labels(self.tenant).observe(handover.stall_s)
+        self.diary.handed_over(self.tenant, self.session_id, handover)
         self._log.info(
             "handover",
             cause=cause,
@@ -120,6 +123,7 @@ class Report:
         now = asyncio.get_running_loop().time()
         metrics, tenant = self.metrics, self.tenant
         self.flow.report()
+        self.diary.ended(tenant, self.session_id, close)
         self._set_parked(False)
         metrics.sessions_active.labels(tenant).dec()
         metrics.sessions.labels(tenant, close.reason.label, close.reason.blame.value).inc()

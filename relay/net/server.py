@@ -28,6 +28,7 @@ from relay.net import faults, tcp
 from relay.net.accounts import Accounts
 from relay.net.admission import RETRY_AFTER_S, Gate
 from relay.net.auth import PROTOCOL, Authenticator, Identity, credential_of
+from relay.net.diary import Diary
 from relay.net.driver import Driver, Wiring
 from relay.net.engine import Socket
 from relay.net.faults import Faults
@@ -90,6 +91,7 @@ class Parts:
     accounts: Accounts
     gate: Gate
     metrics: Metrics
+    diary: Diary
     bounds: Bounds
     scrubber: Scrubber
     random: Callable[[], float]
@@ -154,6 +156,8 @@ class Server:
         except _RefusedError as refused:
             self._parts.metrics.refused.labels(refused.status, refused.cause).inc()
             _log.info("refused", status=refused.status, cause=refused.cause)
+            if refused.status in {429, 503}:
+                self._parts.diary.refused(refused.status, refused.cause)
             return _error(refused)
 
     def _path(self, request: web.Request) -> str:
@@ -261,7 +265,7 @@ class Server:
         session = Session(live.id, policy, admitted.limits, handles, parts.random)
         entry = parts.accounts.open(live.tenant, live.id, session, lambda event: driver.dispatch(event))
         charge = functools.partial(parts.accounts.charged, entry)
-        report = Report(live.id, live.tenant, policy.name, session, parts.metrics, parts.scrubber, charge)
+        report = Report(live.id, live.tenant, policy.name, session, parts.metrics, parts.scrubber, charge, parts.diary)
         live.flow = report.flow
 
         async def dial() -> Socket:

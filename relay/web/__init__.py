@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 from importlib import resources
+from typing import Any
+
+import yaml
 
 _TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -27,10 +30,27 @@ class Asset:
 
 def demo() -> dict[str, Asset]:
     """The demo page's files by the path they are served at: `/` and `/demo/…`."""
+    return _page("demo", "/", "/demo/")
+
+
+def operator() -> dict[str, Asset]:
+    """The operator's page by the path it is served at on the admin listener: `/admin/` and what lies under it."""
+    return _page("operator", "/admin/", "/admin/")
+
+
+def admin_description(version: str) -> dict[str, Any]:
+    """The OpenAPI document of the admin API, for this version of the relay."""
+    text = resources.files(__package__).joinpath("admin-openapi.yaml").read_text("utf-8")
+    document: dict[str, Any] = yaml.safe_load(text)
+    document["info"]["version"] = version
+    return document
+
+
+def _page(folder: str, index: str, prefix: str) -> dict[str, Asset]:
     assets = {}
-    for file in resources.files(__package__).joinpath("demo").iterdir():
+    for file in resources.files(__package__).joinpath(folder).iterdir():
         suffix = "." + file.name.rpartition(".")[2]
         if suffix in _TYPES:
-            path = "/" if file.name == "index.html" else f"/demo/{file.name}"
+            path = index if file.name == "index.html" else prefix + file.name
             assets[path] = Asset(_TYPES[suffix], file.read_bytes())
     return assets

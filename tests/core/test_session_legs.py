@@ -12,6 +12,7 @@ from relay.core.events import (
     BudgetSpent,
     Closed,
     DialFailed,
+    Dismissed,
     DrainRequested,
     Event,
     Opened,
@@ -235,6 +236,7 @@ def test_a_client_that_is_gone_ends_the_session(session: Callable[[], Session], 
     ("event", "reason"),
     [
         (DrainRequested(), CloseReason.DRAINING),
+        (Dismissed(), CloseReason.ENDED_BY_OPERATOR),
         (TimerFired(Timer.SESSION), CloseReason.SESSION_TOO_LONG),
         (Stuck(DOWNSTREAM), CloseReason.CLIENT_TOO_SLOW),
     ],
@@ -325,6 +327,7 @@ EVENTS: list[Event] = [
     BudgetSpent("tokens of this day"),
     DrainRequested(),
     DrainRequested(5.0),
+    Dismissed(),
 ]
 
 

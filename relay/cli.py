@@ -14,7 +14,9 @@ from functools import partial
 from importlib import resources
 from pathlib import Path
 
-from relay import __version__, config, log, sim
+from pydantic import SecretStr
+
+from relay import __version__, config, console, log, sim
 from relay.app import Relay
 from relay.config import Config, ConfigError
 from relay.sim import profile as sim_profile
@@ -43,6 +45,9 @@ def main(arguments: list[str] | None = None) -> int:
         for problem in error.problems:
             print(problem, file=sys.stderr)
         return EXIT_CONFIG
+    except console.ConsoleError as error:
+        print(f"relay: {error}", file=sys.stderr)
+        return error.exit_code
     except OSError as error:
         print(f"relay: {error.strerror or 'the system refused'}: {error.filename or 'address'}", file=sys.stderr)
         return EXIT_UNAVAILABLE
@@ -53,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="relay", description="A WebSocket relay for Google's Gemini Live API: hides the key, enforces the setup."
     )
     parser.add_argument("--version", action="version", version=f"relay {__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
 
     serve = commands.add_parser("serve", help="run the relay")
     _add_set(serve)
@@ -77,6 +82,20 @@ def _parser() -> argparse.ArgumentParser:
     _add_set(check)
     check.set_defaults(run=_check)
 
+    listed = commands.add_parser("sessions", help="list a running relay's sessions, or end one")
+    _add_console(listed)
+    listed.add_argument("--end", metavar="ID", help="end this session now instead")
+    listed.set_defaults(run=_sessions)
+
+    used = commands.add_parser(
+        "usage", help="list what a running relay's tenants used, this month unless said otherwise"
+    )
+    _add_console(used)
+    used.add_argument("--from", dest="first", metavar="DAY", help="first day, such as 2026-11-01 (UTC)")
+    used.add_argument("--to", dest="last", metavar="DAY", help="last day; today unless given")
+    used.add_argument("--by", choices=("day", "model", "session"), default="day", help="what a row is (day)")
+    used.set_defaults(run=_usage)
+
     token = commands.add_parser("token", help="make a tenant key and the hash that goes into relay.yaml")
     token.set_defaults(run=_token)
     return parser
@@ -86,6 +105,23 @@ def _add_set(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="A.B=C", help="override one key of the file; may be repeated"
     )
+
+
+def _add_console(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--url", default="http://127.0.0.1:9090", help="the relay's admin listener (http://127.0.0.1:9090)"
+    )
+    parser.add_argument(
+        "--token-file", type=Path, metavar="FILE", help=f"holds the admin token; else {_TOKEN_VARIABLE} does"
+    )
+    parser.add_argument("--tenant", metavar="ID", help="this tenant only")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", dest="form", action="store_const", const="json", help="the API's own answer")
+    form.add_argument("--csv", dest="form", action="store_const", const="csv", help="every number, for a spreadsheet")
+    parser.set_defaults(form="table")
+
+
+_TOKEN_VARIABLE = "RELAY_ADMIN_TOKEN"  # noqa: S105 - a name, not a token
 
 
 def _announce(line: str) -> None:
@@ -110,6 +146,9 @@ def _demo(options: argparse.Namespace) -> int:
     has_key = bool(os.environ.get("GEMINI_API_KEY"))
     with resources.as_file(resources.files("relay").joinpath("demo.yaml")) as file:
         settings = config.load(file, os.environ if has_key else _SIMULATED, options.set)
+    if settings.admin.token is None and settings.admin.token_file is None:
+        admin = settings.admin.model_copy(update={"token": SecretStr(secrets.token_urlsafe(24))})
+        settings = settings.model_copy(update={"admin": admin})
     _run(lambda: _run_demo(settings, simulated=not has_key))
     return 0
 
@@ -139,7 +178,15 @@ async def _run_demo(settings: Config, *, simulated: bool) -> None:
 
         def announce(line: str) -> None:
             _announce(line)
-            print(f"Open {json.loads(line)['demo']} in a browser; Ctrl-C ends it.", file=sys.stderr, flush=True)
+            addresses = json.loads(line)
+            print(f"Open {addresses['demo']} in a browser; Ctrl-C ends it.", file=sys.stderr, flush=True)
+            if settings.admin.token is not None:
+                token = settings.admin.token.get_secret_value()
+                print(
+                    f"The operator's page is {addresses['admin']}/admin/, its token {token}",
+                    file=sys.stderr,
+                    flush=True,
+                )
 
         await relay.run(announce)
 
@@ -164,6 +211,26 @@ def _check(options: argparse.Namespace) -> int:
     if options.file is None:
         raise ConfigError(["relay check: name a FILE"])
     print(config.shown(config.load(options.file, os.environ, options.set)), end="")
+    return 0
+
+
+def _console(options: argparse.Namespace) -> console.Client:
+    secret = config.secret_of(None, options.token_file) if options.token_file else None
+    token = secret.get_secret_value() if secret else os.environ.get(_TOKEN_VARIABLE, "")
+    if not token:
+        raise ConfigError([f"relay {options.command}: set {_TOKEN_VARIABLE}, or name a --token-file"])
+    return console.Client(options.url, token)
+
+
+def _sessions(options: argparse.Namespace) -> int:
+    client = _console(options)
+    print(console.end(client, options.end) if options.end else console.sessions(client, options.tenant, options.form))
+    return 0
+
+
+def _usage(options: argparse.Namespace) -> int:
+    asked = {"tenant": options.tenant, "from": options.first, "to": options.last, "by": options.by}
+    print(console.usage(_console(options), asked, options.form))
     return 0
 
 

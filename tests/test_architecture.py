@@ -32,7 +32,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "upstream": {"core", "config", "net"},
     "accounting": {"core", "config", "net", "store", "metrics"},
     "app": {"core", "config", "net", "upstream", "accounting", "metrics", "log", "web"},
-    "cli": {"app", "config", "sim", "log", "core"},
+    "console": set(),
+    "cli": {"app", "config", "console", "sim", "log", "core"},
     "__main__": {"cli"},
 }
 

@@ -83,18 +83,6 @@ class Metrics:
         self.charges_lost = Counter(
             "relay_ledger_lost", "Ended sessions whose last charge was given up.", registry=registry
         )
-        self.export_records = Counter(
-            "relay_export_records", "Usage records that were delivered.", ["sink"], registry=registry
-        )
-        self.export_waiting = Gauge(
-            "relay_export_waiting_records", "Usage records that wait to be delivered.", ["sink"], registry=registry
-        )
-        self.export_degraded = Gauge(
-            "relay_export_degraded", "1 while a place takes no usage records.", ["sink"], registry=registry
-        )
-        self.export_lost = Counter(
-            "relay_export_lost", "Usage records that were dropped because too many waited.", ["sink"], registry=registry
-        )
         self.turns = Counter("relay_turns", "Turns Gemini completed.", ["tenant"], registry=registry)
         self.interruptions = Counter(
             "relay_interruptions", "Turns that were interrupted.", ["tenant"], registry=registry
@@ -149,6 +137,7 @@ class Metrics:
             buckets=_FIRST_AUDIO_BUCKETS_S,
             registry=registry,
         )
+        self._of_exports(registry)
         build = Gauge("relay_build_info", "Always 1; the version is a label.", ["version"], registry=registry)
         build.labels(__version__).set(1)
         disable_created_metrics()  # type: ignore[no-untyped-call]  # each counter would have a second series
@@ -174,6 +163,22 @@ class Metrics:
             self.count_tokens(tenant, model, cell, 0)
         for reason in CloseReason:
             self.sessions.labels(tenant, reason.label, reason.blame.value)
+
+    def _of_exports(self, registry: CollectorRegistry) -> None:
+        self.export_records = Counter(
+            "relay_export_records", "Usage records that were delivered.", ["sink"], registry=registry
+        )
+        self.export_waiting = Gauge(
+            "relay_export_waiting_records", "Usage records that wait to be delivered.", ["sink"], registry=registry
+        )
+        self.export_degraded = Gauge(
+            "relay_export_degraded", "1 while a place takes no usage records.", ["sink"], registry=registry
+        )
+        self.export_lost = Counter(
+            "relay_export_lost", "Usage records that were dropped because too many waited.", ["sink"], registry=registry
+        )
+        for sink in ("file", "webhook"):
+            self.declare_export(sink)
 
     def declare_export(self, sink: str) -> None:
         """Begin the series of a place that usage records go to."""

@@ -1,4 +1,4 @@
-"""Install what only some tests need: Node packages, Chromium, Redis, an old SDK. Says loudly what it could not do.
+"""Install what only some tests need: Node packages, Chromium, Redis, promtool, an old SDK. Says loudly what it can't.
 
 Missing extras skip their tests on a developer's machine; with CI=true those tests fail instead.
 """
@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -16,7 +17,14 @@ OLD_SDK = "google-genai==1.75.0"
 
 def main() -> None:
     """Bring every extra up to date, one after the other."""
-    tried = (_debian("chromium"), _debian("npm", "nodejs"), _debian("redis-server"), _node_packages(), _old_sdk())
+    tried = (
+        _debian("chromium"),
+        _debian("npm", "nodejs"),
+        _debian("redis-server"),
+        _promtool(),
+        _node_packages(),
+        _old_sdk(),
+    )
     problems = [problem for problem in tried if problem]
     for problem in problems:
         print(f"!! tests will be skipped: {problem}", file=sys.stderr)
@@ -32,6 +40,25 @@ def _debian(command: str, *more: str) -> str | None:
     subprocess.run(["apt-get", "update", "-qq"], check=False)
     done = subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", command, *more], check=False)
     return None if done.returncode == 0 else f"apt-get could not install {command}"
+
+
+def _promtool() -> str | None:
+    """Out of Debian's package, into the environment: to install that would start a Prometheus on port 9090."""
+    place = Path(sys.executable).parent / "promtool"
+    if place.exists() or shutil.which("promtool"):
+        return None
+    if not shutil.which("apt-get"):
+        return "promtool is not installed"
+    if os.geteuid() == 0:
+        subprocess.run(["apt-get", "update", "-qq"], check=False)
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(["apt-get", "download", "-qq", "prometheus"], cwd=folder, check=False)
+        for package in Path(folder).glob("*.deb"):
+            subprocess.run(["dpkg-deb", "-x", package, folder], check=False)
+        found = Path(folder) / "usr" / "bin" / "promtool"
+        if found.exists():
+            shutil.copy2(found, place)
+    return None if place.exists() else "promtool could not be taken from Debian's package prometheus"
 
 
 def _node_packages() -> str | None:

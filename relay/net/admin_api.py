@@ -243,7 +243,7 @@ class AdminApi:
             "at": views.stamp(time.time()),
             "currency": self._sight.currency,
             "sample_s": SAMPLE_S,
-            "samples": [views.sample_view(sample, tenant) for sample in diary.samples],
+            "samples": [views.sample_view(sample, tenant) for sample in (*diary.samples, diary.current())],
             "events": [views.event_view(event) for event in diary.events if tenant in (None, event.tenant)],
         }
         return _json(answer)

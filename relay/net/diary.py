@@ -66,7 +66,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What was done in the `SAMPLE_S` seconds before `at`, by the tenants that did anything."""
+    """What was done since the sample before, `SAMPLE_S` seconds earlier, by the tenants that did anything."""
 
     at: float
     """In Unix seconds."""
@@ -114,11 +114,16 @@ class Diary:
 
     def sample(self) -> None:
         """Add what was done since the last sample."""
+        self.samples.append(self.current())
+        self._known = {tenant: self.sources.total(tenant) for tenant in self.sources.tenants}
+        self._handovers.clear()
+        self._errors.clear()
+
+    def current(self) -> Sample:
+        """What was done since the last sample: the next one, as far as it has come."""
         found = {}
         for tenant in self.sources.tenants:
-            total = self.sources.total(tenant)
-            added = total - self._known.get(tenant, Spent())
-            self._known[tenant] = total
+            added = self.sources.total(tenant) - self._known.get(tenant, Spent())
             tally = Tally(
                 added.tokens,
                 added.nanos,
@@ -128,9 +133,7 @@ class Diary:
             )
             if tally != _NOTHING:
                 found[tenant] = tally
-        self._handovers.clear()
-        self._errors.clear()
-        self.samples.append(Sample(self.sources.clock(), found))
+        return Sample(self.sources.clock(), found)
 
     def handed_over(self, tenant: str, session: str, handover: Handover) -> None:
         """A session was moved to another upstream leg, or could not be."""

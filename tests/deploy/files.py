@@ -53,6 +53,14 @@ def services() -> dict[str, dict[str, Any]]:
     return found
 
 
+def alerts() -> list[dict[str, Any]]:
+    """The alert rules that Prometheus loads."""
+    (name,) = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())["rule_files"]
+    (group,) = yaml.safe_load((DEPLOY / "prometheus" / name).read_text())["groups"]
+    rules: list[dict[str, Any]] = group["rules"]
+    return rules
+
+
 def scraped() -> dict[str, Any]:
     """Where Prometheus looks for relays: names and port."""
     jobs = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]

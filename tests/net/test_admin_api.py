@@ -351,8 +351,9 @@ async def test_the_last_hour_is_told(start: Start, origin: Origin) -> None:
         while len(running.relay.registry):
             await asyncio.sleep(0.01)
     _, body = await ask(running, "/admin/activity")
-    (sample,) = body["samples"]
+    sample, current = body["samples"]
     assert (sample["tokens"], sample["cost"], sample["sessions"]) == (1_000, "0.00075", 1)
+    assert (current["tokens"], current["sessions"]) == (0, 0), "since then"
     refused, ended = body["events"]
     assert (refused["kind"], refused["cause"], refused["count"]) == ("refused", "concurrent_sessions", 2)
     assert (ended["kind"], ended["cause"], ended["bad"]) == ("ended", "ended_by_operator", False)

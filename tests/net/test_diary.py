@@ -40,6 +40,7 @@ def test_a_sample_has_what_was_added_since_the_last_one() -> None:
     world.sessions["a"] = 2
     world.diary.handed_over("a", "s1", HANDOVER)
     world.diary.ended("a", "s2", Close(CloseReason.UPSTREAM_FAILED))
+    coming = world.diary.current()
     world.diary.sample()
     world.sessions["a"] = 0
     world.diary.sample()
@@ -47,6 +48,7 @@ def test_a_sample_has_what_was_added_since_the_last_one() -> None:
     assert first.tenants == {"a": Tally(tokens=10, nanos=100)}
     assert second.tenants == {"a": Tally(tokens=5, nanos=150, handovers=1, errors=1, sessions=2)}
     assert third.tenants == {}
+    assert coming == second, "a look at it changes nothing"
 
 
 def test_an_end_is_bad_when_it_is_nobody_s_wish() -> None:

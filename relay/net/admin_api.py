@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import hmac
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,8 +30,8 @@ from relay.net.server import Admitted
 from relay.web import CONTENT_SECURITY_POLICY, Asset
 
 ROOT = "/admin"
-_PART = 100
-"""Rows or sessions that are put into words before others have a turn."""
+_PART = 20
+"""Rows, sessions or samples that are put into words before others have a turn: about a millisecond."""
 
 _log = structlog.get_logger()
 
@@ -204,7 +205,12 @@ class AdminApi:
 
     async def _tenants(self, request: web.Request) -> web.StreamResponse:
         only(request.query)
-        tenants = [views.standing_view(await self._standing(tenant)) for tenant in self._sight.tenants]
+        parked = self._parked()
+        tenants = []
+        for number, tenant in enumerate(self._sight.tenants, start=1):
+            tenants.append(views.standing_view(await self._standing(tenant, parked[tenant])))
+            if number % _PART == 0:
+                await asyncio.sleep(0)
         return _json({"at": views.stamp(time.time()), "currency": self._sight.currency, "tenants": tenants})
 
     async def _tenant(self, request: web.Request) -> web.StreamResponse:
@@ -212,9 +218,18 @@ class AdminApi:
         tenant = request.match_info["id"]
         if tenant not in self._sight.tenants:
             raise _AnsweredError(404, "there is no such tenant in the configuration")
-        return _json({"currency": self._sight.currency, **views.standing_view(await self._standing(tenant))})
+        return _json(
+            {
+                "currency": self._sight.currency,
+                **views.standing_view(await self._standing(tenant, self._parked()[tenant])),
+            }
+        )
 
-    async def _standing(self, tenant: str) -> views.Standing:
+    def _parked(self) -> Counter[str]:
+        """How many sessions of each tenant wait for their clients."""
+        return Counter(live.tenant for live in self._sight.registry if live.parked)
+
+    async def _standing(self, tenant: str, parked: int) -> views.Standing:
         sight = self._sight
         admitted, account = sight.tenants[tenant], sight.accounts.account(tenant)
         sessions = sight.registry.of_tenant(tenant)
@@ -231,7 +246,7 @@ class AdminApi:
             policy=admitted.policy.name,
             quotas=admitted.limits.quotas,
             sessions=sessions,
-            parked=sight.registry.parked(tenant),
+            parked=parked,
             used=used,
             current=current,
         )
@@ -239,11 +254,16 @@ class AdminApi:
     async def _activity(self, request: web.Request) -> web.StreamResponse:
         only(request.query, "tenant")
         tenant, diary = tenant_of(request.query), self._sight.diary
+        samples = []
+        for number, sample in enumerate([*diary.samples, diary.current()], start=1):
+            samples.append(views.sample_view(sample, tenant))
+            if number % _PART == 0:
+                await asyncio.sleep(0)
         answer = {
             "at": views.stamp(time.time()),
             "currency": self._sight.currency,
             "sample_s": SAMPLE_S,
-            "samples": [views.sample_view(sample, tenant) for sample in (*diary.samples, diary.current())],
+            "samples": samples,
             "events": [views.event_view(event) for event in diary.events if tenant in (None, event.tenant)],
         }
         return _json(answer)

@@ -278,6 +278,8 @@ def _seams(made: Stage, client: Client, session: Session) -> tuple[list[float], 
             numbers.setdefault(entry.connection, []).append((entry.place, number))
     gaps, waits = [], []
     for old, new in zip(session.connections, session.connections[1:], strict=False):
+        if old not in records or new not in records:  # the simulator remembers only so many connections
+            continue
         before, after = records[old].messages, records[new].messages
         if len(before) < 2 or len(after) < 2:
             continue

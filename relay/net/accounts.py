@@ -18,6 +18,7 @@ from relay.core.ledger import LEASE_S, Allowance, Ledger, LedgerError, Measure, 
 from relay.core.session import Session
 from relay.metrics import Metrics
 from relay.net.books import Entry, Terms
+from relay.net.labels import Labels
 from relay.net.records import Recorder
 
 RENEW_S = LEASE_S / 3
@@ -81,10 +82,12 @@ class Accounts:
 
     # Sessions ---------------------------------------------------------------------------------------------------------
 
-    def open(self, tenant: str, session_id: str, session: Session, tell: Callable[[BudgetSpent], None]) -> Entry:
+    def open(
+        self, tenant: str, session_id: str, session: Session, tell: Callable[[BudgetSpent], None], labels: Labels
+    ) -> Entry:
         """A session begins; `tell` hands it events."""
         now = asyncio.get_running_loop().time()
-        entry = Entry(tenant, session_id, session, tell, self._recorder.clock(), now)
+        entry = Entry(tenant, session_id, session, tell, self._recorder.clock(), now, labels)
         self._live[session_id] = entry
         return entry
 

@@ -7,6 +7,7 @@ from relay.core.bill import Times, amounts
 from relay.core.events import BudgetSpent
 from relay.core.ledger import Charge, Spent
 from relay.core.session import Session
+from relay.net.labels import NO_LABELS, Labels
 
 NO_TIMES = Times()
 MEDIA_S = 0.9
@@ -40,6 +41,8 @@ class Entry:
     """In Unix seconds."""
     recorded_at: float
     """On the clock of timers."""
+    labels: Labels = NO_LABELS
+    """Of the socket it began with; a client that comes back does not change them."""
     records: int = 0
     counted: Spent = field(default_factory=Spent)
     """What its tenant's account knows."""

@@ -47,6 +47,8 @@ class Recorder:
             "id": record_id,
             "session": entry.id,
             "tenant": entry.tenant,
+            "end_user": entry.labels.end_user,
+            "labels": dict(entry.labels.labels),
             "model": session.model,
             "priced_as": price.name,
             "started_at": _stamp(entry.started_at),

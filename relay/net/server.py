@@ -1,7 +1,7 @@
 """The public listener: a handshake becomes a session, or an HTTP answer that says why not.
 
-Everything is checked before the upgrade, in this order: path, method, credential, origin, room, the tenant's own
-limit. A path is taken from the request line as it came, never from a rebuilt URL; only runs of slashes are folded.
+Everything is checked before the upgrade, in this order: path, method, credential, origin, labels, room, the tenant's
+own limits. A path is taken from the request line as it came, never from a rebuilt URL; only runs of slashes are folded.
 """
 
 import functools
@@ -33,6 +33,7 @@ from relay.net.driver import Driver, Wiring
 from relay.net.engine import Socket
 from relay.net.faults import Faults
 from relay.net.handles import HandleSealer
+from relay.net.labels import Labels, LabelsError, labels_of
 from relay.net.leg import LegLimits
 from relay.net.registry import Live, Registry
 from relay.net.report import Report
@@ -212,6 +213,7 @@ class Server:
         identity = await self._authenticate(request, protocols)
         admitted = parts.tenants[identity.tenant]
         _check_origin(request.headers.get(hdrs.ORIGIN), admitted.origins)
+        labels = _labels(request)
         # From here to `admitted` nothing is awaited, so no other handshake can take the place in between.
         # A parked session yields its place: to its own client, which may be this one, or to another one of its tenant.
         registry, limit = parts.registry, admitted.concurrent_sessions
@@ -226,7 +228,7 @@ class Server:
             if refused is not None:
                 raise _RefusedError(refused.status, refused.cause, refused.words, refused.retry_after_s)
             try:
-                return await self._serve(request, live, admitted)
+                return await self._serve(request, live, admitted, labels)
             finally:
                 await parts.gate.leave(live.tenant, live.id)
 
@@ -238,7 +240,7 @@ class Server:
                 return identity
         raise _RefusedError(401, "credential", "no valid credential, or more than one")
 
-    async def _serve(self, request: web.Request, live: Live, admitted: Admitted) -> web.StreamResponse:
+    async def _serve(self, request: web.Request, live: Live, admitted: Admitted, labels: Labels) -> web.StreamResponse:
         parts = self._parts
         socket: web.WebSocketResponse[bool] = web.WebSocketResponse(
             autoping=False,
@@ -256,14 +258,14 @@ class Server:
         raw = request.get_extra_info("socket")
         if raw is not None:
             tcp.tune(raw, CLIENT_USER_TIMEOUT_MS)
-        await self._run(socket, live, admitted)
+        await self._run(socket, live, admitted, labels)
         return socket
 
-    async def _run(self, socket: web.WebSocketResponse[bool], live: Live, admitted: Admitted) -> None:
+    async def _run(self, socket: web.WebSocketResponse[bool], live: Live, admitted: Admitted, labels: Labels) -> None:
         parts, policy = self._parts, admitted.policy
         handles = parts.handles.bound(live.tenant, policy.name)
         session = Session(live.id, policy, admitted.limits, handles, parts.random)
-        entry = parts.accounts.open(live.tenant, live.id, session, lambda event: driver.dispatch(event))
+        entry = parts.accounts.open(live.tenant, live.id, session, lambda event: driver.dispatch(event), labels)
         charge = functools.partial(parts.accounts.charged, entry)
         report = Report(live.id, live.tenant, policy.name, session, parts.metrics, parts.scrubber, charge, parts.diary)
         live.flow = report.flow
@@ -295,6 +297,13 @@ def _check_origin(origin: str | None, allowed: frozenset[str]) -> None:
     """Only browsers send an Origin, and a page of any site can open a socket to us: hence an exact list."""
     if origin is not None and origin not in allowed and "*" not in allowed:
         raise _RefusedError(403, "origin", "this origin may not connect")
+
+
+def _labels(request: web.Request) -> Labels:
+    try:
+        return labels_of(request.headers)
+    except LabelsError as error:
+        raise _RefusedError(400, "labels", str(error)) from None
 
 
 def _error(refused: _RefusedError) -> web.Response:

@@ -30,8 +30,16 @@ async def simulator(**knobs: Any) -> AsyncIterator[Simulator]:
 class Client:
     """One client, over as many sockets as it takes; it keeps what it got, and its newest handle."""
 
-    def __init__(self, running: Running, setup: dict[str, Any] | None = None, key: str = TENANT_KEY) -> None:
+    def __init__(
+        self,
+        running: Running,
+        setup: dict[str, Any] | None = None,
+        key: str = TENANT_KEY,
+        labels: dict[str, str] | None = None,
+    ) -> None:
         self.setup = setup or SETUP
+        self.labels = labels or {}
+        """Headers that say whom the session is for."""
         self.got: list[dict[str, Any]] = []
         """Every message, in order, over all sockets."""
         self.handle = ""
@@ -43,7 +51,7 @@ class Client:
 
     async def connect(self, handle: str = "") -> None:
         """Open a socket and send the setup, with a handle if one is given."""
-        self.socket = await self._running.connect(headers={"x-goog-api-key": self._key})
+        self.socket = await self._running.connect(headers={"x-goog-api-key": self._key, **self.labels})
         resumption = {"handle": handle} if handle else {}
         await self.socket.send_json({"setup": {**self.setup, "sessionResumption": resumption}})
 

@@ -1,7 +1,8 @@
-"""`python -m proof`: three commands, each a table, JSON on request, and exit code 1 when a promise is broken."""
+"""`python -m proof`: commands, each a table, JSON on request, and exit code 1 when a promise is broken."""
 
 import argparse
 import asyncio
+import logging
 import resource
 import sys
 from collections.abc import Callable, Coroutine
@@ -13,7 +14,7 @@ try:
 except ImportError:  # pyproject.toml asks for it on Linux only
     from asyncio import new_event_loop  # type: ignore[assignment]
 
-from proof import handovers, leaks, matrix
+from proof import admission, budget, handovers, leaks, matrix, usage
 from proof.client import ProofError
 from proof.figures import note, save
 from relay.config import ConfigError
@@ -23,6 +24,7 @@ from relay.sim.profile import duration_s
 def main() -> int:
     """Run one command; 1 when a promise is broken or nothing could be measured."""
     options = _parser().parse_args()
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # the simulator's, whose lines are cut on purpose
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     run: Callable[[argparse.Namespace], Coroutine[Any, Any, list[str]]] = options.run
@@ -55,7 +57,22 @@ def _parser() -> argparse.ArgumentParser:
     lives.add_argument("--sessions", type=int, default=10_000)
     lives.add_argument("--handovers", type=int, default=500)
     lives.set_defaults(run=_leaks)
-    for command in (many, faults, lives):
+    tokens = commands.add_parser("usage", help="every token of many turns, across handovers and kills of the relay")
+    tokens.add_argument("--turns", type=int, default=10_000)
+    tokens.add_argument("--sessions", type=int, default=50)
+    tokens.add_argument("--kills", type=int, default=2)
+    tokens.add_argument("--store", choices=("sqlite", "redis"), default="sqlite")
+    tokens.add_argument("--upstream", choices=("gemini", "vertex"), default="gemini", help="whose spelling")
+    tokens.set_defaults(run=_usage)
+    doors = commands.add_parser("admission", help="three relays on one Redis: a crowd, and Redis fails")
+    doors.add_argument("--crowd", type=int, default=600)
+    doors.add_argument("--limit", type=int, default=100)
+    doors.add_argument("--sessions", type=int, default=15, help="that talk while Redis fails")
+    doors.add_argument("--away", type=duration_s, default=6.0, metavar="TIME", help="how long Redis fails, each time")
+    doors.set_defaults(run=_admission)
+    limits = commands.add_parser("budget", help="tenants that use more than they may")
+    limits.set_defaults(run=_budget)
+    for command in (many, faults, lives, tokens, doors, limits):
         command.add_argument("--json", type=Path, metavar="FILE", help="save every figure here")
     return parser
 
@@ -91,6 +108,37 @@ async def _leaks(options: argparse.Namespace) -> list[str]:
     print(result.table())
     save(options.json, result.json())
     return result.broken()
+
+
+async def _usage(options: argparse.Namespace) -> list[str]:
+    result = await usage.run(
+        usage.Options(
+            turns=options.turns,
+            sessions=options.sessions,
+            store=options.store,
+            kills=options.kills,
+            vertex=options.upstream == "vertex",
+        )
+    )
+    print(result.tables())
+    save(options.json, result.json())
+    return result.broken()
+
+
+async def _admission(options: argparse.Namespace) -> list[str]:
+    result = await admission.run(
+        admission.Options(crowd=options.crowd, limit=options.limit, sessions=options.sessions, phase_s=options.away)
+    )
+    print(result.tables())
+    save(options.json, result.json())
+    return result.broken()
+
+
+async def _budget(options: argparse.Namespace) -> list[str]:
+    verdicts = await budget.run()
+    print(budget.shown(verdicts))
+    save(options.json, budget.json(verdicts))
+    return budget.broken(verdicts)
 
 
 if __name__ == "__main__":

@@ -46,6 +46,12 @@ class Got:
     """Size and CRC-32 of the payload."""
     message: Mapping[str, Any]
     """Parsed; audio left out."""
+    stamped_at: float | None = None
+    """When Gemini's stand-in sent this chunk of audio, where it says so."""
+
+    def has(self, kind: str) -> bool:
+        """Whether this is its first key, or a key of its serverContent."""
+        return self.kind == kind or kind in self.message.get("serverContent", {})
 
 
 class Client:
@@ -60,6 +66,8 @@ class Client:
         self.sent_at: dict[int, float] = {}
         """When each number was sent, seconds on the loop's clock."""
         self.got: list[Got] = []
+        self.session = ""
+        """The id of its session at the simulator, where somebody has noted it."""
         self.closed: tuple[int, str] | None = None
         """Code and reason once the relay has closed the socket; 1006 for one that was cut."""
         self.closed_at = 0.0
@@ -137,11 +145,14 @@ class Client:
         """The `count`-th message of that kind, counted from the first ever. Raises ProofError when none comes."""
         try:
             async with asyncio.timeout(timeout_s):
-                while len(found := self.all(kind)) < count:
+                found, seen = self.all(kind), len(self.got)
+                while len(found) < count:
                     if self.closed is not None:
                         raise ProofError(f"the client was closed with {self.closed} before {kind}")
                     self._news.clear()
                     await self._news.wait()
+                    found += [got for got in self.got[seen:] if got.has(kind)]
+                    seen = len(self.got)
                 return found[count - 1]
         except TimeoutError:
             raise ProofError(f"no {kind} within {timeout_s:g} s") from None
@@ -157,7 +168,7 @@ class Client:
 
     def all(self, kind: str) -> list[Got]:
         """Every message with this first key, or with this key in its serverContent."""
-        return [got for got in self.got if got.kind == kind or kind in got.message.get("serverContent", {})]
+        return [got for got in self.got if got.has(kind)]
 
     async def turn(self, text: str = "tell me more", timeout_s: float = PATIENCE_S) -> None:
         """Say something and wait for the end of the answer. Raises ProofError when it does not come."""
@@ -248,5 +259,13 @@ _CLOSE = aiohttp.ClientWSTimeout(ws_close=1.0)
 def _got(data: bytes, at: float) -> Got:
     message = orjson.loads(data)
     kind = "relay" if "relay" in message else next(iter(message), "empty")
-    message.get("serverContent", {}).pop("modelTurn", None)
-    return Got(at, kind, (len(data), crc32(data)), message)
+    turn = message.get("serverContent", {}).pop("modelTurn", None)
+    return Got(at, kind, (len(data), crc32(data)), message, _stamped_at(turn))
+
+
+def _stamped_at(turn: Mapping[str, Any] | None) -> float | None:
+    for part in (turn or {}).get("parts", ()):
+        if blob := part.get("inlineData"):
+            found = stamp.read(base64.b64decode(blob["data"][: stamp.SIZE_BYTES * 4 // 3]))
+            return found.at if found is not None else None
+    return None

@@ -2,12 +2,10 @@
 
 import asyncio
 import contextlib
-import json
 import os
 import secrets
 import signal
 import ssl
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -17,27 +15,23 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import orjson
 import trustme
-import yaml
 
 from proof.client import Client, ProofError, talking
 from proof.ledger import Counts, diff
 from proof.netns import Cable, cable
 from proof.proxy import FaultProxy
 from proof.records import Journal, Journals
+from proof.relays import READY_S, Program, relay_process
 from relay import config
 from relay.app import Relay
 from relay.sim import Scenario, Simulator
 from relay.sim.archive import Session
 from relay.sim.profile import Profile, preset
 
-ROOT = Path(__file__).parent.parent
 DEV_MODEL = "models/gemini-2.5-flash-native-audio-latest"
 VERTEX_MODEL = "projects/proof/locations/here/publishers/google/models/gemini-live-2.5-flash-native-audio"
 GOOGLE_KEY = "AIzaProofOfContinuityNoRealKey000000000"
-READY_S = 20.0
-GONE_S = 15.0
 _AUTHORITY = "authority.pem"
 _NO_PAYLOAD = frozenset({"setupComplete", "sessionResumptionUpdate", "goAway"})
 
@@ -53,8 +47,8 @@ class Plan:
     knobs: Mapping[str, Any] = field(default_factory=dict)
     """Of the simulator, on top of a quick profile."""
     scenario: Scenario = field(default_factory=Scenario)
-    sections: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Of relay.yaml, on top of `relay_tree`."""
+    sections: Mapping[str, Any] = field(default_factory=dict)
+    """Of relay.yaml, on top of `relay_tree`; lists replace its own."""
     proxied: bool = False
     """A `FaultProxy` stands between the relay and the simulator."""
     own_process: bool = False
@@ -89,7 +83,7 @@ def relay_tree(plan: Plan, upstream: str, tenant_key: str) -> dict[str, Any]:
     if plan.transparent:
         tree["upstream"]["vertex"] = {}  # express mode: a key is all it needs
     for name, section in plan.sections.items():
-        tree[name] = {**tree.get(name, {}), **section}
+        tree[name] = {**tree.get(name, {}), **section} if isinstance(section, Mapping) else section
     return tree
 
 
@@ -226,12 +220,14 @@ async def stage(plan: Plan, journals: Journals) -> AsyncIterator[Stage]:
         upstream = f"{'wss' if plan.tls else 'ws'}://{await _between(made, stack)}"
         tree = relay_tree(plan, upstream, made.tenant_key)
         if plan.own_process or plan.watched:
-            await stack.enter_async_context(_process(made, tree, folder))
+            relay = await stack.enter_async_context(relay_process(_program(made, tree, folder)))
+            made.journals, made.pid = relay.journals, relay.pid
+            made.base_url, made.admin_url = relay.base_url, relay.admin_url
         else:
             made.journals = journals
-            relay = Relay(config.build(tree))
-            addresses = await relay.start()
-            stack.push_async_callback(relay.stop)
+            own = Relay(config.build(tree))
+            addresses = await own.start()
+            stack.push_async_callback(own.stop)
             made.base_url = addresses["listen"]
             made.admin_url = addresses["admin"]
         yield made
@@ -266,66 +262,12 @@ def _profile(plan: Plan) -> Profile:
     return preset("instant", **{**quick, "go_away_after_s": 0.0, **plan.knobs})
 
 
-@contextlib.asynccontextmanager
-async def _process(made: Stage, tree: dict[str, Any], folder: Path) -> AsyncIterator[None]:
-    file, sink = folder / "relay.yaml", folder / "log"
-    secret = {"PROOF_TENANT_KEY": made.tenant_key, "PROOF_GOOGLE_KEY": GOOGLE_KEY}
-    text = yaml.safe_dump(tree)
-    for name, value in secret.items():
-        text = text.replace(value, f"${{{name}}}")
-    file.write_text(text)
-    program = ("proof.subject",) if made.plan.watched else ("relay", "serve", "--config")
-    trust = {"SSL_CERT_FILE": str(folder / _AUTHORITY)} if made.plan.tls else {}
-    with sink.open("wb") as output:
-        child = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", *program, str(file)),
-            cwd=ROOT,
-            env={**os.environ, **secret, **trust},
-            stdout=output,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-    reading = None
-    try:
-        ready = await _ready_line(child, sink)
-        made.base_url, made.admin_url, made.pid = ready["listen"], ready["admin"], child.pid
-        reading = asyncio.create_task(_follow(sink, made.journals))
-        yield
-    finally:
-        await _end(child)
-        if reading is not None:
-            reading.cancel()
-
-
-async def _ready_line(child: asyncio.subprocess.Process, sink: Path) -> dict[str, Any]:
-    deadline = time.monotonic() + READY_S
-    while child.returncode is None and time.monotonic() < deadline:
-        for line in sink.read_text().splitlines(keepends=True):
-            if line.endswith("\n") and '"ready"' in line:
-                ready: dict[str, Any] = json.loads(line)
-                return ready
-        await asyncio.sleep(0.02)
-    raise ProofError(f"the relay was not ready:\n{sink.read_text()[-2000:]}")
-
-
-async def _follow(sink: Path, journals: Journals) -> None:
-    """Read the relay's log as it grows."""
-    with sink.open("rb") as log:
-        left = b""
-        while True:
-            *whole, left = (left + log.read()).split(b"\n")
-            for line in whole:
-                with contextlib.suppress(orjson.JSONDecodeError):
-                    journals.take(orjson.loads(line))
-            await asyncio.sleep(0.02)
-
-
-async def _end(child: asyncio.subprocess.Process) -> None:
-    if child.returncode is not None:
-        return
-    child.terminate()
-    try:
-        async with asyncio.timeout(GONE_S):
-            await child.wait()
-    except TimeoutError:
-        child.kill()
-        await child.wait()
+def _program(made: Stage, tree: dict[str, Any], folder: Path) -> Program:
+    """The relay's process as the plan wants it."""
+    return Program(
+        folder / "relay.yaml",
+        tree,
+        {"PROOF_TENANT_KEY": made.tenant_key, "PROOF_GOOGLE_KEY": GOOGLE_KEY},
+        ("proof.subject",) if made.plan.watched else ("relay", "serve", "--config"),
+        {"SSL_CERT_FILE": str(folder / _AUTHORITY)} if made.plan.tls else {},
+    )

@@ -23,10 +23,14 @@ fmt: .venv/ready-dev ## rewrite to the house style
 bench: .venv/ready-dev ## CPU per frame, latency, set-ups and memory beside other relays
 	$(BIN)/python -m bench $(ARGS)
 
-proof: .venv/ready-dev ## what becomes of every message when connections end: handovers, fault matrix, leaks
+proof: .venv/ready-dev ## every message and every token accounted for, every limit kept; half an hour
 	$(BIN)/python -m proof handovers
 	$(BIN)/python -m proof matrix
 	$(BIN)/python -m proof leaks
+	$(BIN)/python -m proof usage
+	$(BIN)/python -m proof usage --store redis
+	$(BIN)/python -m proof admission
+	$(BIN)/python -m proof budget
 
 clean: ## forget the environments
 	rm -rf .venv .venv-sdk1 tests/js/node_modules

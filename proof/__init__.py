@@ -8,6 +8,9 @@ relay reports is read from its log lines (`handover`, `session`), never from its
     python -m proof handovers [--sessions 50] [--handovers 1000] [--mode transparent|handles] [--order O] [--rtt TIME]
     python -m proof matrix [--row NAME]...
     python -m proof leaks [--sessions 10000] [--handovers 500]
+    python -m proof usage [--turns 10000] [--sessions 50] [--kills 2] [--store sqlite|redis] [--upstream gemini|vertex]
+    python -m proof admission [--crowd 600] [--limit 100] [--sessions 15] [--away TIME]
+    python -m proof budget
 
 Each prints a table, writes every figure with `--json FILE`, and exits with 1 when a promise is broken.
 
@@ -23,12 +26,22 @@ Each prints a table, writes every figure with `--json FILE`, and exits with 1 wh
   files after each thousand sessions and after the handovers; each must be what it was at first. One session in twenty
   is dropped without a close and so parked.
 
+- `usage`: talkers with three models, one relay process, goAways, cuts, closes, clients that drop and come back, and
+  kills of the relay, which starts again on the same store. The simulator's reports and the store are added up by
+  `tally`, which shares no code with the relay's meter. A line is never cut while a bill is under way on it: the cut
+  would swallow what nobody was ever told. What a kill cost is read before the relay is started again, and may be no
+  more than the simulator reported from a second before the kill on.
+- `admission`: three relay processes and a redis-server of its own that is stopped, paused and killed while sessions
+  talk. Two relays are closed meanwhile, one is open. Frames are stamped at both ends, on one clock.
+- `budget`: eight tenants, each of which goes over another limit, and what the log, the record and the close say.
+
 What is exact and what is not: in transparent mode lost must equal reported, to the message. With plain handles the
 relay can't know whether Gemini had a message that was under way when a handle was issued, so its report is an upper
 bound: lost ≤ dropped, doubled ≤ uncertain. The end of an answer that a cut line swallowed is nobody's any more; it
 must be reported as a cut turn if any of it had arrived. A row that may lose the state itself is judged for order only.
 
-Modules: `client` (the numbered client), `ledger` (the comparison), `proxy` and `netns` (harm to the line), `records`
-(the relay's log lines), `stage` (everything in a row; the one place that writes a relay's configuration), `scene`,
-`rows/` and `verdict` (the matrix), `subject` (the watched relay).
+Modules: `client` (the numbered client), `talker` (one that only talks), `ledger` (the comparison), `tally` (tokens),
+`proxy` and `netns` (harm to the line), `records` (the relay's log lines), `relays` and `servers` (their processes),
+`stage` (everything in a row; the one place that writes a relay's configuration), `scene`, `rows/` and `verdict` (the
+matrix), `subject` (the watched relay).
 """

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -14,6 +14,7 @@ from proof.figures import note, table
 from proof.records import Journal, captured
 from proof.stage import Plan, Stage, stage
 from proof.tally import REPORTS, counted
+from proof.verdict import leaves
 from relay.config.price_list import PRICE_LIST
 from relay.sim.actions import Action
 
@@ -61,10 +62,8 @@ class Verdict:
 class Tenant:
     """One tenant's client, and what it saw."""
 
-    def __init__(self, made: Stage, opening: asyncio.Lock, key: str, journal: Journal, verdict: Verdict) -> None:
+    def __init__(self, made: Stage, key: str, journal: Journal, verdict: Verdict) -> None:
         self.made = made
-        self.opening = opening
-        """Held while somebody opens a session who wants to know which is theirs."""
         self.journal = journal
         self.verdict = verdict
         self._key = key
@@ -168,45 +167,37 @@ async def audio(tenant: Tenant) -> None:
 
 async def _other_spends(tenant: Tenant, client: Client) -> float:
     """One session is in the middle of a long answer when another one of its tenant spends what is left; when."""
+    who = f"it is me, {tenant.verdict.name}"
+    await client.turn(who)
+    session = next(each for each in tenant.made.sessions() if any(who in entry.text for entry in each.trail.entries()))
     async with tenant.client() as spender:
         while all_of_them(sum((found for _, found in bills(spender)), Counter[str]())) < _ALMOST * _TOKENS:
             await spender.turn()
-        session = next(each for each in tenant.made.sessions() if each.id == client.session)
+        heard = len(client.all("outputTranscription"))
         tenant.made.simulator.fault(Action("say", {"text": _LONG}), tenant.made.open_connection(session))
-        await client.until("outputTranscription")
+        await client.until("outputTranscription", heard + 1)
         await talk_on(spender)
     return bills(spender)[-1][0].at
 
 
-@contextlib.asynccontextmanager
-async def _listening(tenant: Tenant) -> AsyncIterator[Client]:
-    """A client that wants transcripts, and whose session is known."""
-    setup: dict[str, Any] = {"outputAudioTranscription": {}}
-    async with contextlib.AsyncExitStack() as stack:
-        async with tenant.opening:
-            client = await stack.enter_async_context(tenant.client(setup))
-            client.session = tenant.made.sessions()[-1].id
-        yield client
-
-
 async def in_a_turn(tenant: Tenant) -> None:
     """A turn in progress may end, within the grace."""
-    async with _listening(tenant) as client:
+    async with tenant.client() as client:
         spent_at = await _other_spends(tenant, client)
         await client.until_closed(_END_S)
     done = client.all("turnComplete")
-    tenant.check("the turn was cut", bool(done) and done[-1].at > spent_at)
-    tenant.closed(client, done[-1].at if done else spent_at, 0.0, (BUDGET_SPENT, _TOKENS_SPENT))
+    tenant.check("the turn was cut", done[-1].at > spent_at)
+    tenant.closed(client, done[-1].at, 0.0, (BUDGET_SPENT, _TOKENS_SPENT))
     tenant.levels()
-    tenant.verdict.used = f"turn ended {done[-1].at - spent_at:.2f} s later" if done else ""
+    tenant.verdict.used = f"turn ended {done[-1].at - spent_at:.2f} s later"
 
 
 async def cut(tenant: Tenant) -> None:
     """A turn that goes on for longer than the grace is cut."""
-    async with _listening(tenant) as client:
+    async with tenant.client() as client:
         spent_at = await _other_spends(tenant, client)
         await client.until_closed(_END_S)
-    tenant.check("the turn was let go on", not client.all("turnComplete"))
+    tenant.check("the turn was let go on", len(client.all("turnComplete")) == 1)
     tenant.closed(client, spent_at, 0.1, (BUDGET_SPENT, _TOKENS_SPENT))
     tenant.levels()
 
@@ -288,9 +279,8 @@ async def run() -> list[Verdict]:
     verdicts = [Verdict(row.name, row.limit) for row in ROWS]
     with captured() as journals:
         async with stage(plan, journals) as made:
-            opening = asyncio.Lock()
             playing = [
-                Tenant(made, opening, key, journals.of(f"tenant-{number}"), verdict)
+                Tenant(made, key, journals.of(f"tenant-{number}"), verdict)
                 for number, (key, verdict) in enumerate(zip(keys, verdicts, strict=True))
             ]
             await asyncio.gather(*(_played(row, tenant) for row, tenant in zip(ROWS, playing, strict=True)))
@@ -301,7 +291,7 @@ async def _played(row: Row, tenant: Tenant) -> None:
     try:
         await row.act(tenant)
     except* ProofError as group:
-        tenant.verdict.broken += [f"{row.name}: {error}" for error in group.exceptions]
+        tenant.verdict.broken += [f"{row.name}: {error}" for error in leaves(group)]
     note(f"proof: {row.name}: done")
 
 

@@ -67,14 +67,15 @@ async def play(row: Row, journals: Journals, quiet: asyncio.Lock) -> Verdict:
             finally:
                 _judge(played, verdict, goes_on)
     except* (ProofError, NoFaultError, RuntimeError, OSError) as group:
-        verdict.broken += [f"{type(error).__name__}: {error}" for error in _leaves(group)]
+        verdict.broken += [f"{type(error).__name__}: {error}" for error in leaves(group)]
     return verdict
 
 
-def _leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
+def leaves(group: BaseExceptionGroup[Any]) -> list[BaseException]:
+    """The exceptions in a group, and in groups in it."""
     found: list[BaseException] = []
     for error in group.exceptions:
-        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+        found += leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
     return found
 
 

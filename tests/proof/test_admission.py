@@ -35,5 +35,5 @@ def test_what_goes_wrong_is_seen() -> None:
         "stopped: the open relay answered 5 × 101, its share has room for 4",
         "stopped: recovered after 2.5 s",
         "stopped: frames up 299 ms later at 0.5",
-        "stopped: frames up 299 ms later at 0.99",
+        "stopped: frames up 299 ms later at 0.95",
     ]

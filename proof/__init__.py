@@ -43,5 +43,5 @@ must be reported as a cut turn if any of it had arrived. A row that may lose the
 Modules: `client` (the numbered client), `talker` (one that only talks), `ledger` (the comparison), `tally` (tokens),
 `proxy` and `netns` (harm to the line), `records` (the relay's log lines), `relays` and `servers` (their processes),
 `stage` (everything in a row; the one place that writes a relay's configuration), `scene`, `rows/` and `verdict` (the
-matrix), `subject` (the watched relay).
+matrix), `outage` (what `admission` measures), `subject` (the watched relay).
 """

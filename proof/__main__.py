@@ -14,7 +14,7 @@ try:
 except ImportError:  # pyproject.toml asks for it on Linux only
     from asyncio import new_event_loop  # type: ignore[assignment]
 
-from proof import admission, budget, handovers, leaks, matrix, usage
+from proof import admission, budget, handovers, leaks, matrix, outage, usage
 from proof.client import ProofError
 from proof.figures import note, save
 from relay.config import ConfigError
@@ -127,7 +127,7 @@ async def _usage(options: argparse.Namespace) -> list[str]:
 
 async def _admission(options: argparse.Namespace) -> list[str]:
     result = await admission.run(
-        admission.Options(crowd=options.crowd, limit=options.limit, sessions=options.sessions, phase_s=options.away)
+        outage.Options(crowd=options.crowd, limit=options.limit, sessions=options.sessions, phase_s=options.away)
     )
     print(result.tables())
     save(options.json, result.json())

@@ -3,7 +3,7 @@
 from collections import Counter
 
 from proof import admission
-from proof.admission import Options, Phase, Result
+from proof.outage import Options, Phase, Result
 from tests.support import require_tool
 
 

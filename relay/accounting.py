@@ -12,6 +12,7 @@ from relay.config.price_list import PRICE_LIST
 from relay.core import budget as core
 from relay.core.ledger import Allowance, Ledger, Measure
 from relay.core.prices import FREE, NANOS, OTHER_MODEL, Price, PriceTable
+from relay.core.tickets import TicketStore
 from relay.core.usage import Semantics
 from relay.core.windows import Window
 from relay.metrics import Metrics
@@ -22,6 +23,7 @@ from relay.net.spool import Spool
 from relay.net.usage_file import UsageFile
 from relay.net.webhook import Webhook, key_of
 from relay.store.sqlite import MEMORY, SqliteLedger
+from relay.store.sqlite_tickets import SqliteTickets
 
 LONGEST_DISK_PAUSE_S = 10.0
 """Between two attempts to write to a file: trying costs nobody anything."""
@@ -77,6 +79,14 @@ def ledger_of(store: Store, password: SecretStr | None) -> Ledger:
         raise ConfigError(["store.kind: redis needs the extra: pip install 'relay[redis]'"]) from None
     ledger: Ledger = module.RedisLedger(store.url, password.get_secret_value() if password else None, store.keep)
     return ledger
+
+
+def tickets_of(store: Store, ledger: Ledger) -> TicketStore:
+    """Where tickets are kept: beside the ledger."""
+    if store.kind == "sqlite":
+        return SqliteTickets(store.path or MEMORY, time.time)
+    tickets: TicketStore = importlib.import_module("relay.store.redis_tickets").RedisTickets(ledger)
+    return tickets
 
 
 def terms_of(store: Store, usage: UsageRecords) -> Terms:

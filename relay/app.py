@@ -39,11 +39,14 @@ from relay.net.admin_api import AdminApi, Entrance, Sight
 from relay.net.admission import Gate
 from relay.net.auth import TenantKeys
 from relay.net.diary import Diary, Sources
+from relay.net.entrance import Entrance as Door
 from relay.net.faults import Faults
 from relay.net.handles import HandleSealer
 from relay.net.leg import LegLimits
+from relay.net.minting import Desk
 from relay.net.registry import Registry
 from relay.net.server import ALIAS, Admitted, Bounds, Pages, Parts, Server
+from relay.net.warden import Warden
 
 DEMO_VOICES = ("Kore", "Puck", "Charon", "Fenrir", "Aoede", "Leda", "Orus", "Zephyr")
 """Prebuilt voices the demo page offers."""
@@ -101,13 +104,23 @@ class Relay:
         self._upstream = upstream.dialer(config.upstream, backend, google_key, self.scrubber.learn)
         policies = {name: policy_of(name, rule, backend) for name, rule in config.policies.items()}
         self._tenants = {
-            tenant.id: Admitted(policies[tenant.policy], frozenset(tenant.origins), _limits(config, tenant, prices))
+            tenant.id: Admitted(
+                policies[tenant.policy],
+                frozenset(tenant.origins),
+                _limits(config, tenant, prices),
+                tenant.tickets_from_pages,
+            )
             for tenant in config.tenants
         }
         self._keep_books(store_password, webhook_secret)
+        tickets = accounting.tickets_of(config.store, self._ledger)
+        self.warden = Warden(tickets, self.registry, self._metrics, time.time)
+        """Revokes tickets."""
         self._parts = Parts(
             tenants=self._tenants,
-            authenticator=keys,
+            authenticator=Door(
+                keys, tickets, self.warden, [tenant.id for tenant in config.tenants if tenant.keys_in_url]
+            ),
             upstream=self._upstream,
             handles=HandleSealer(
                 handle_secret.get_secret_value().encode() if handle_secret else secrets.token_bytes(32),
@@ -118,6 +131,7 @@ class Relay:
             registry=self.registry,
             accounts=self._accounts,
             gate=self._gate,
+            desk=Desk(tickets, self.warden, self._metrics, time.time, {}),
             metrics=self._metrics,
             diary=self._diary,
             bounds=_bounds(config),
@@ -148,6 +162,7 @@ class Relay:
         """
         try:
             await self._accounts.start()
+            await self.warden.start()
         except LedgerError:
             raise ConfigError(["store.path: can't be opened, or is not a ledger"]) from None
         await self._exports.start()
@@ -181,6 +196,7 @@ class Relay:
         for runner in reversed(self._runners):
             await runner.cleanup()
         await self._upstream.stop()
+        await self.warden.stop()
         await self._accounts.stop()
         await self._exports.stop()
         return left

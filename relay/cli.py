@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from relay import __version__, config, console, log, sim
+from relay import __version__, config, console, log, sim, ticket_cli
 from relay.app import Relay
 from relay.config import Config, ConfigError
 from relay.sim import profile as sim_profile
@@ -48,6 +48,9 @@ def main(arguments: list[str] | None = None) -> int:
     except console.ConsoleError as error:
         print(f"relay: {error}", file=sys.stderr)
         return error.exit_code
+    except ticket_cli.TicketError as error:
+        print(f"relay: {error}", file=sys.stderr)
+        return EXIT_UNAVAILABLE
     except OSError as error:
         print(f"relay: {error.strerror or 'the system refused'}: {error.filename or 'address'}", file=sys.stderr)
         return EXIT_UNAVAILABLE
@@ -96,8 +99,15 @@ def _parser() -> argparse.ArgumentParser:
     used.add_argument("--by", choices=("day", "model", "session"), default="day", help="what a row is (day)")
     used.set_defaults(run=_usage)
 
-    token = commands.add_parser("token", help="make a tenant key and the hash that goes into relay.yaml")
+    token = commands.add_parser(
+        "token", help="make a tenant key and its hash for relay.yaml; with --url, a ticket of a running relay"
+    )
+    ticket_cli.add_mint_arguments(token)
     token.set_defaults(run=_token)
+
+    revoke = commands.add_parser("revoke", help="revoke tickets of a running relay, and end their sessions")
+    ticket_cli.add_revoke_arguments(revoke)
+    revoke.set_defaults(run=_revoke)
     return parser
 
 
@@ -234,7 +244,15 @@ def _usage(options: argparse.Namespace) -> int:
     return 0
 
 
-def _token(_options: argparse.Namespace) -> int:
+def _token(options: argparse.Namespace) -> int:
+    if options.url is not None:
+        print(json.dumps(ticket_cli.mint(options)))
+        return 0
     key = f"relay_{secrets.token_urlsafe(32)}"
     print(json.dumps({"key": key, "hash": f"sha256:{hashlib.sha256(key.encode()).hexdigest()}"}))
+    return 0
+
+
+def _revoke(options: argparse.Namespace) -> int:
+    print(json.dumps(ticket_cli.revoke(options)))
     return 0

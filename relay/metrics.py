@@ -83,6 +83,15 @@ class Metrics:
         self.charges_lost = Counter(
             "relay_ledger_lost", "Ended sessions whose last charge was given up.", registry=registry
         )
+        self.tickets = Counter(
+            "relay_tickets",
+            "Tickets minted, and what became of wishes to use one.",
+            ["tenant", "event"],
+            registry=registry,
+        )
+        self.revocations = Counter(
+            "relay_revocations", "Revocations ordered at this process, by what of.", ["kind"], registry=registry
+        )
         self.turns = Counter("relay_turns", "Turns Gemini completed.", ["tenant"], registry=registry)
         self.interruptions = Counter(
             "relay_interruptions", "Turns that were interrupted.", ["tenant"], registry=registry

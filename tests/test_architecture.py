@@ -33,7 +33,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "accounting": {"core", "config", "net", "store", "metrics"},
     "app": {"core", "config", "net", "upstream", "accounting", "metrics", "log", "web"},
     "console": set(),
-    "cli": {"app", "config", "console", "sim", "log", "core"},
+    "ticket_cli": set(),
+    "cli": {"app", "config", "console", "sim", "log", "core", "ticket_cli"},
     "__main__": {"cli"},
 }
 
@@ -126,8 +127,8 @@ def test_modules_are_short(module: str) -> None:
 def test_only_the_driver_starts_tasks() -> None:
     """A task that nobody owns outlives its session: they are born in one TaskGroup per session, and nowhere else.
 
-    The accounts have one task for the process, and exports one for each place, which the composition root starts and
-    waits for.
+    The accounts and the warden have one task each for the process, and exports one for each place, which the
+    composition root starts and waits for.
     """
     starters = {
         module
@@ -139,6 +140,7 @@ def test_only_the_driver_starts_tasks() -> None:
         "relay.net.driver",
         "relay.net.accounts",
         "relay.net.exports",
+        "relay.net.warden",
         "relay.sim.connection",
     }  # the simulator has its own
 

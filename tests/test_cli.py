@@ -126,7 +126,7 @@ def test_an_address_in_use_is_one_line() -> None:
     assert "address already in use" in done.stderr
 
 
-@pytest.mark.parametrize("command", ["serve", "demo", "sim", "check", "token"])
+@pytest.mark.parametrize("command", ["serve", "demo", "sim", "check", "token", "revoke"])
 def test_every_command_explains_itself(command: str) -> None:
     """`--help` works for each."""
     done = _run(command, "--help")

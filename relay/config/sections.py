@@ -206,6 +206,10 @@ class Tenant(_Section):
         [],
         description='Web origins its browsers may come from, exactly; "*" for any; none allows no browser.',
     )
+    keys_in_url: bool = Field(
+        False, description="Take its keys from `?key=` too, where logs of proxies may keep them; tickets always may."
+    )
+    tickets_from_pages: bool = Field(False, description="Let pages of its `origins` ask for tickets with its key.")
     quotas: Quotas = Field(Quotas(), description="What it may use.")
 
     @field_validator("origins")
@@ -324,11 +328,7 @@ def full_model(name: str) -> str:
 def _canonical_path(path: str) -> str:
     if path == core.ANYTHING:
         return path
-    if schema.find(path) is None:
+    canonical_path = schema.canonical_path(path)
+    if canonical_path is None:
         raise ValueError(f'"{path}" is not a field of setup')
-    steps, message = [], "Setup"
-    for step in path.split("."):
-        field = schema.SPELLINGS[message][step]
-        steps.append(field.name)
-        message = field.message
-    return ".".join(steps)
+    return canonical_path

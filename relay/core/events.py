@@ -6,6 +6,8 @@ Leg 0 is downstream (the client); legs 1, 2, … are the successive upstream leg
 from dataclasses import dataclass
 from enum import Enum
 
+from relay.core.closing import Close
+
 DOWNSTREAM = 0
 """The number of the client's leg."""
 
@@ -136,17 +138,14 @@ class Dismissed:
     """The operator wants this session to end, now."""
 
 
-Event = (
-    Received
-    | Closed
-    | Opened
-    | Ponged
-    | DialFailed
-    | Stuck
-    | TimerFired
-    | Reattached
-    | RejoinFailed
-    | BudgetSpent
-    | Dismissed
-    | DrainRequested
-)
+@dataclass(frozen=True, slots=True)
+class CredentialOver:
+    """What let the client in does so no longer; the close that says why."""
+
+    close: Close
+
+
+Demand = Reattached | RejoinFailed | BudgetSpent | Dismissed | CredentialOver | DrainRequested
+"""What comes from the process around a session."""
+
+Event = Received | Closed | Opened | Ponged | DialFailed | Stuck | TimerFired | Demand

@@ -1,6 +1,6 @@
 """The bounds of one session, as plain data."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from relay.core.budget import Quotas
 from relay.core.dialling import Pace
@@ -26,3 +26,8 @@ class Limits:
     continuity: Continuity = field(default_factory=Continuity)
     quotas: Quotas = field(default_factory=Quotas)
     prices: PriceTable = field(default_factory=lambda: PriceTable({}))
+
+    def at_most(self, session_s: float | None) -> "Limits":
+        """The same for a session that may last no longer than `session_s`, if that is less."""
+        lengths = [length for length in (self.session_s, session_s) if length is not None]
+        return replace(self, session_s=min(lengths, default=None))

@@ -11,6 +11,7 @@ from typing import Any
 from relay.core.backend import DEVELOPER, Backend
 from relay.core.client_frames import ClientFrame
 from relay.core.refusals import Refusal, Rule
+from relay.core.tickets import Constraint
 
 ANYTHING = "*"
 """In `allow`, `models`, `roles` and `parts`: no limit."""
@@ -147,7 +148,9 @@ class Policy:
         setup: SetupRules,
         messages: Messages,
         behaviour: Behaviour,
+        constraint: Constraint | None = None,
     ) -> None:
+        """`constraint` is what a client's ticket fixes of its setup."""
         self.name = name
         self.backend = models.backend
         """The service its sessions run on."""
@@ -155,6 +158,7 @@ class Policy:
         self.behaviour = behaviour
         self._models = models
         self._rules = setup
+        self._constraint = constraint
         self._allow = _tree((*ALWAYS_ALLOWED, *setup.allow, *(("historyConfig",) if messages.history else ())))
         # "*" does not reach it, as it does not reach `transparent`: seeding speaks with the model's voice.
         self._allow.setdefault("historyConfig", {})
@@ -163,10 +167,19 @@ class Policy:
             name for name, allowed in (("video", messages.video), ("text", messages.text)) if allowed
         }
 
+    def under(self, constraint: Constraint | None) -> "Policy":
+        """The policy for a ticket's holder: what that fixes counts as asked by the client, so it widens nothing."""
+        if constraint is None:
+            return self
+        rules, messages, behaviour = self._rules, self.messages, self.behaviour
+        return Policy(
+            self.name, self._models, setup=rules, messages=messages, behaviour=behaviour, constraint=constraint
+        )
+
     def setup(self, body: dict[str, Any], unseal: Unseal) -> SetupRuling:
         """Decide a client's canonical setup; enforced fields win at any depth, defaults fill what is silent."""
         violations: list[Refusal] = []
-        asked = dict(body)
+        asked = dict(body) if self._constraint is None else self._constraint.imposed(body)
         model = self._model(asked.pop("model", ""), violations)
         asked = self._prune(asked, (self._allow, self._deny, self._rules.enforce), "setup", violations)
         if (resumption := asked.get("sessionResumption")) is not None:
@@ -288,7 +301,8 @@ class Policy:
         violations: list[Refusal] = []
         for name in list(body):
             # What the operator enforces at setup can't be replaced, or cleared by an empty list, later on.
-            if name in self._rules.enforce or self._allow.get(name, self._allow.get(ANYTHING)) is None:
+            locked = self._constraint is not None and self._constraint.locks(name)
+            if locked or name in self._rules.enforce or self._allow.get(name, self._allow.get(ANYTHING)) is None:
                 violations.extend(_drop(body, {name}, "contextUpdate"))
                 continue
             listed = name == "tools"  # a message with the list in it, where setup has the list itself

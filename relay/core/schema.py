@@ -149,3 +149,21 @@ def find(path: str) -> Field | None:
             return None
         field = below
     return field
+
+
+def canonical_path(path: str) -> str | None:
+    """A dotted path below setup, each step in its canonical spelling; None when there is no such field."""
+    if find(path) is None:
+        return None
+    steps, message = [], "Setup"
+    for step in path.split("."):
+        field = SPELLINGS[message][step]
+        steps.append(field.name)
+        message = field.message
+    return ".".join(steps)
+
+
+def is_list(path: str) -> bool:
+    """Whether the field at a path below setup is a list or a map, so that a path below it names no one thing."""
+    field = find(path)
+    return field is not None and (field.repeated or field.mapped)

@@ -28,6 +28,8 @@ from relay.core.events import (
     DOWNSTREAM,
     BudgetSpent,
     Closed,
+    CredentialOver,
+    Demand,
     DialFailed,
     Dismissed,
     DrainRequested,
@@ -112,7 +114,7 @@ class Session:
         )
         self.tab = Tab(limits.quotas, limits.prices, self.meter, self._turns)
         self.line = Line(limits.continuity, limits.pace, shared)
-        self._ticket: Ticket | None = None
+        self.returning: Ticket | None = None
         """What the handle said that the client came with."""
         self._received_since = 0
         self._setup: dict[str, Any] = {}
@@ -176,9 +178,7 @@ class Session:
             case _:
                 return self._asked(event, now)
 
-    def _asked(
-        self, event: Reattached | RejoinFailed | BudgetSpent | Dismissed | DrainRequested, now: float
-    ) -> list[Command]:
+    def _asked(self, event: Demand, now: float) -> list[Command]:
         """What comes from the process around the session."""
         match event:
             case Reattached(received):
@@ -189,6 +189,8 @@ class Session:
                 return self.tab.leave(event, now)
             case Dismissed():
                 return [End(Close(CloseReason.ENDED_BY_OPERATOR))]
+            case CredentialOver(close):
+                return [End(close)]
             case DrainRequested(time_left_s):
                 return self._drain(time_left_s, now)
 
@@ -240,17 +242,17 @@ class Session:
         self._conversation.seeding = seeds_history(ruling.body)
         self._setup = {name: value for name, value in ruling.body.items() if name != "sessionResumption"}
         commands = [*_stripped(ruling.violations), CancelTimer(Timer.SETUP)]
-        if self._ticket is not None:
-            return [*commands, Rejoin(self._ticket, self._received_since, self._setup)]
+        if self.returning is not None:
+            return [*commands, Rejoin(self.returning, self._received_since, self._setup)]
         return commands + self._connect("", now)
 
     def _unseal(self, handle: str, model: str) -> str | None:
         """Gemini's handle behind the client's, to which it may have added how many messages it got since."""
         sealed, _, count = handle.partition(".")
-        self._ticket = self._handles.unseal(sealed, model)
+        self.returning = self._handles.unseal(sealed, model)
         if count.isascii() and count.isdigit() and len(count) < 10:
             self._received_since = int(count)
-        return self._ticket.handle if self._ticket is not None else None
+        return self.returning.handle if self.returning is not None else None
 
     def _connect(self, handle: str, now: float) -> list[Command]:
         self._enter(State.CONNECTING)
@@ -283,8 +285,8 @@ class Session:
             self.downstream.setup_complete = payload
             commands += self.downstream.send(payload, event.text)
             commands += self.tab.ready(now)
-            if self._ticket is not None:
-                via = "handle" if self._ticket.handle else "fresh"  # it dropped before Gemini had issued one
+            if self.returning is not None:
+                via = "handle" if self.returning.handle else "fresh"  # it dropped before Gemini had issued one
                 commands.append(ClientResumed(via, 0, None))
                 commands += self.downstream.announce_resumed(via, 0, None)
             commands += self.downstream.send_handle(self.line.memory.resumption.newest, self.model)
@@ -355,11 +357,11 @@ class Session:
         return [CancelTimer(Timer.PARKING), ClientResumed("parked", replayed, missed), *sent]
 
     def _resume_by_handle(self, taken: bool, now: float) -> list[Command]:
-        assert self._ticket is not None, "only a ticket leads to a rejoin"
+        assert self.returning is not None, "only a ticket leads to a rejoin"
         path = "setup.sessionResumption.handle"
         if taken:
             return self._refuse(Refusal(Rule.HANDLE, path, "was used already: each leads back once"))
-        return self._connect(self._ticket.handle, now)
+        return self._connect(self.returning.handle, now)
 
     # Timers and ends --------------------------------------------------------------------------------------------------
 

@@ -12,6 +12,8 @@ from urllib.parse import parse_qsl
 
 from pydantic import SecretStr
 
+from relay.core.tickets import Grant
+
 PROTOCOL = "relay.v1"
 """The WebSocket subprotocol the relay selects when it is offered."""
 PROTOCOL_KEY = "relay.key."
@@ -25,14 +27,28 @@ class Identity:
     """Who a session belongs to."""
 
     tenant: str
+    grant: Grant | None = None
+    """What a ticket or token says; None for a tenant's own key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """The credential of a request, and where it stood."""
+
+    secret: SecretStr
+    in_url: bool
 
 
 class Authenticator(Protocol):
     """Finds the owner of a credential."""
 
-    async def authenticate(self, credential: SecretStr) -> Identity | None:
-        """The identity behind a credential, or None."""
+    async def authenticate(self, presented: Presented) -> Identity | None:
+        """The identity behind a credential, or None. Raises LedgerError when a store that has to be asked fails."""
         ...
+
+
+class KeyInUrlError(Exception):
+    """A valid key of a tenant stood in a URL, where it is not accepted."""
 
 
 class TenantKeys:
@@ -47,7 +63,7 @@ class TenantKeys:
         digest = bytes.fromhex(hexadecimal) if hexadecimal != key else hashlib.sha256(key.encode()).digest()
         self._digests.append((digest, Identity(tenant)))
 
-    async def authenticate(self, credential: SecretStr) -> Identity | None:
+    def owner(self, credential: SecretStr) -> Identity | None:
         """The tenant of a key. Every digest is compared, each in constant time, whichever one fits."""
         presented = hashlib.sha256(credential.get_secret_value().encode("utf-8", "surrogateescape")).digest()
         found: Identity | None = None
@@ -57,7 +73,7 @@ class TenantKeys:
         return found
 
 
-def credential_of(headers: Mapping[str, str], protocols: Iterable[str], query: str) -> SecretStr | None:
+def credential_of(headers: Mapping[str, str], protocols: Iterable[str], query: str) -> Presented | None:
     """The one credential of a handshake, wherever its client put it; None when there is none, or two that differ.
 
     Places (each used by some released client): the `x-goog-api-key` header, `Authorization: Bearer` or `Token`,
@@ -67,10 +83,11 @@ def credential_of(headers: Mapping[str, str], protocols: Iterable[str], query: s
     scheme, _, value = headers.get("Authorization", "").partition(" ")
     if scheme.lower() in {"bearer", "token"}:
         found.add(value.strip())
-    found.update(value for name, value in parse_qsl(query) if name in {"key", "access_token"})
+    in_url = {value for name, value in parse_qsl(query) if name in {"key", "access_token"}} - {""}
+    found |= in_url
     found.update(protocol.removeprefix(PROTOCOL_KEY) for protocol in protocols if protocol.startswith(PROTOCOL_KEY))
     found.discard("")
     if len(found) != 1:
         return None
     credential = found.pop()
-    return SecretStr(credential) if len(credential) <= _MAX_CREDENTIAL_CHARACTERS else None
+    return Presented(SecretStr(credential), bool(in_url)) if len(credential) <= _MAX_CREDENTIAL_CHARACTERS else None

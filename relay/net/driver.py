@@ -99,8 +99,8 @@ class Wiring:
     observer: Observer
     find: Callable[[str], "Driver | None"]
     """The driver of another live session of the process, by the session's id."""
-    moved: Callable[[], None]
-    """To be told when the client went over to another session: this one never was."""
+    moved: Callable[[str], None]
+    """To be told when the client went over to another session, by that one's id: this one never was."""
 
 
 class Driver:
@@ -251,7 +251,7 @@ class Driver:
         for timer in list(self._timers):
             self._cancel(timer)
         self._over.set()
-        self._wiring.moved()
+        self._wiring.moved(rejoin.ticket.session)
         other.adopt(leg, rejoin)
 
     def _finish(self, close: Close) -> None:

@@ -32,9 +32,10 @@ class HandleSealer:
         self._lifetime_s = lifetime_s
         self._clock = clock
 
-    def bound(self, tenant: str, policy: str) -> "BoundHandles":
-        """The sealer as one session uses it."""
-        return BoundHandles(self, json.dumps([tenant, policy, self._account]).encode())
+    def bound(self, tenant: str, policy: str, subject: str = "") -> "BoundHandles":
+        """The sealer as one session uses it; `subject` is whose it is within the tenant, by its ticket or token."""
+        owner = [tenant, policy, self._account, *([subject] if subject else [])]
+        return BoundHandles(self, json.dumps(owner).encode())
 
     def seal(self, handle: str, owner: bytes) -> str:
         """Encrypt one of Gemini's handles for an owner; the result is URL-safe."""

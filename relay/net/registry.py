@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from relay.core.tickets import Grant
 from relay.metrics import Flow
 from relay.net.driver import Driver
 
@@ -23,6 +24,8 @@ class Live:
     """None until its WebSocket is open."""
     flow: Flow | None = None
     """Carries its meter into the metrics."""
+    grant: Grant | None = None
+    """What its client's ticket or token says; None for a tenant's own key."""
 
     @property
     def parked(self) -> bool:
@@ -66,6 +69,11 @@ class Registry:
         """The driver of a live session."""
         live = self._live.get(session_id)
         return live.driver if live is not None else None
+
+    def regrant(self, session_id: str, grant: Grant | None) -> None:
+        """A client came back to a session: from now on its new credential counts."""
+        if session_id in self._live:
+            self._live[session_id].grant = grant
 
     def make_room(self, tenant: str, limit: int | None) -> None:
         """Give up parked sessions, the oldest first, where a client that is here needs their place."""

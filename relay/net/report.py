@@ -10,6 +10,7 @@ from relay.core.closing import Close, cut
 from relay.core.commands import ClientResumed, UpstreamSaid, Violated
 from relay.core.handover import Handover
 from relay.core.session import Session
+from relay.core.tickets import Grant
 from relay.core.usage import Kind, of_kind
 from relay.log import Scrubber
 from relay.metrics import Flow, Metrics
@@ -31,6 +32,8 @@ class Report:
     on_charge: Callable[[], None]
     """What there is to do when Gemini has reported usage."""
     diary: Diary
+    grant: Grant | None = None
+    """What the client's ticket or token says."""
     flow: Flow = field(init=False)
     _log: structlog.typing.FilteringBoundLogger = field(init=False)
     _parked: bool = field(init=False, default=False)
@@ -40,6 +43,13 @@ class Report:
     def __post_init__(self) -> None:
         self.flow = Flow(self.metrics, self.tenant, self.session.meter, self.session.tab)
         self._log = structlog.get_logger().bind(session=self.session_id, tenant=self.tenant, policy=self.policy)
+        if self.grant is not None:
+            kind = "ticket" if self.grant.ticket else "token"
+            self._log = self._log.bind(
+                **{kind: self.grant.id[:12]},
+                end_user=self.grant.end_user or None,
+                labels=dict(self.grant.labels) or None,
+            )
 
     def began(self) -> None:
         """The client's WebSocket is open."""

@@ -4,6 +4,7 @@ Everything is checked before the upgrade, in this order: path, method, credentia
 own limits. A path is taken from the request line as it came, never from a rebuilt URL; only runs of slashes are folded.
 """
 
+import asyncio
 import functools
 import json
 import math
@@ -19,15 +20,17 @@ from aiohttp import hdrs, web
 
 from relay.core.backend import DEVELOPER_METHOD
 from relay.core.closing import Close, CloseReason
+from relay.core.events import CredentialOver
+from relay.core.ledger import LedgerError
 from relay.core.limits import Limits
 from relay.core.policy import Policy
 from relay.core.session import Session
 from relay.log import Scrubber
 from relay.metrics import Metrics
-from relay.net import faults, tcp
+from relay.net import faults, minting, tcp
 from relay.net.accounts import Accounts
 from relay.net.admission import RETRY_AFTER_S, Gate
-from relay.net.auth import PROTOCOL, Authenticator, Identity, credential_of
+from relay.net.auth import PROTOCOL, Authenticator, Identity, KeyInUrlError, credential_of
 from relay.net.diary import Diary
 from relay.net.driver import Driver, Wiring
 from relay.net.engine import Socket
@@ -35,9 +38,12 @@ from relay.net.faults import Faults
 from relay.net.handles import HandleSealer
 from relay.net.labels import Labels, LabelsError, labels_of
 from relay.net.leg import LegLimits
+from relay.net.minting import MINT_PATHS, REVOKE_PATHS, BusyError, Desk
 from relay.net.registry import Live, Registry
 from relay.net.report import Report
-from relay.net.upstream import Upstream
+from relay.net.tickets import MintError
+from relay.net.upstream import DialError, Upstream
+from relay.net.warden import used_by
 from relay.web import CONTENT_SECURITY_POLICY, Asset
 
 ALIAS = "/v1/live"
@@ -64,6 +70,8 @@ class Admitted:
     origins: frozenset[str]
     """Web origins its browsers may come from; `*` for any."""
     limits: Limits
+    mint_from_pages: bool = False
+    """Whether its own origins may ask for tickets."""
 
     @property
     def concurrent_sessions(self) -> int | None:
@@ -91,6 +99,7 @@ class Parts:
     registry: Registry
     accounts: Accounts
     gate: Gate
+    desk: Desk
     metrics: Metrics
     diary: Diary
     bounds: Bounds
@@ -151,6 +160,8 @@ class Server:
             path = self._path(request)
             if path in ENDPOINTS:
                 return await self._handshake(request)
+            if path in MINT_PATHS or path in REVOKE_PATHS:
+                return await self._desk(request, path)
             if path == faults.PATH and self._pages.faults is not None:
                 return await self._fault(request, self._pages.faults)
             return self._page(request, path)
@@ -201,6 +212,28 @@ class Server:
         _log.info("fault ordered by the demo page", connections=done)
         return web.json_response({"connections": done}, headers={"Cache-Control": "no-store"})
 
+    async def _desk(self, request: web.Request, path: str) -> web.StreamResponse:
+        """Mint or revoke tickets for a tenant's backend."""
+        desk = self._parts.desk
+        if request.method != hdrs.METH_POST:
+            raise _RefusedError(405, "method", "only POST works here")
+        identity = await self._authenticate(request, [])
+        admitted, origin = self._parts.tenants[identity.tenant], request.headers.get(hdrs.ORIGIN)
+        if identity.grant is not None:
+            raise _RefusedError(403, "not_a_key", "only a tenant's own key may do this")
+        if origin is not None and not (admitted.mint_from_pages and origin in admitted.origins):
+            raise _RefusedError(403, "origin", "tickets are not for web pages to ask for: ask from your backend")
+        try:
+            if path in REVOKE_PATHS:
+                return await minting.revoked(request, desk, identity.tenant)
+            return await minting.minted(request, desk, identity.tenant, admitted.policy)
+        except MintError as error:
+            raise _RefusedError(400, "ticket", str(error)) from None
+        except BusyError:
+            raise _RefusedError(429, "tickets", "too many tickets at once, try again later", 1.0) from None
+        except LedgerError:
+            raise _RefusedError(503, "store", "tickets can't be kept now, try again later") from None
+
     # Handshakes -------------------------------------------------------------------------------------------------------
 
     async def _handshake(self, request: web.Request) -> web.StreamResponse:
@@ -221,7 +254,7 @@ class Server:
             raise _RefusedError(503, "capacity", "the relay has no room for another session, try again later")
         if limit is not None and registry.of_tenant(identity.tenant) - registry.parked(identity.tenant) >= limit:
             raise _RefusedError(429, "concurrent_sessions", "this tenant has as many sessions as it may")
-        live = Live(secrets.token_hex(8), identity.tenant)
+        live = Live(secrets.token_hex(8), identity.tenant, grant=identity.grant)
         here = registry.of_tenant(identity.tenant) - registry.parked(identity.tenant)
         with registry.admitted(live):
             refused = await parts.gate.admit(live.tenant, live.id, here)
@@ -234,11 +267,16 @@ class Server:
 
     async def _authenticate(self, request: web.Request, protocols: list[str]) -> Identity:
         credential = credential_of(request.headers, protocols, urlsplit(request.raw_path).query)
-        if credential is not None:
-            identity = await self._parts.authenticator.authenticate(credential)
-            if identity is not None:
-                return identity
-        raise _RefusedError(401, "credential", "no valid credential, or more than one")
+        try:
+            identity = await self._parts.authenticator.authenticate(credential) if credential is not None else None
+        except LedgerError:
+            raise _RefusedError(503, "store", "this credential can't be checked now, try again later") from None
+        except KeyInUrlError:
+            words = "a tenant's key may not stand in a URL: use a ticket, or a header"
+            raise _RefusedError(401, "key_in_url", words) from None
+        if identity is None or identity.tenant not in self._parts.tenants:
+            raise _RefusedError(401, "credential", "no valid credential, or more than one")
+        return identity
 
     async def _serve(self, request: web.Request, live: Live, admitted: Admitted, labels: Labels) -> web.StreamResponse:
         parts = self._parts
@@ -262,19 +300,31 @@ class Server:
         return socket
 
     async def _run(self, socket: web.WebSocketResponse[bool], live: Live, admitted: Admitted, labels: Labels) -> None:
-        parts, policy = self._parts, admitted.policy
-        handles = parts.handles.bound(live.tenant, policy.name)
-        session = Session(live.id, policy, admitted.limits, handles, parts.random)
+        parts, grant = self._parts, live.grant
+        policy, limits = admitted.policy, admitted.limits
+        if grant is not None:
+            policy, limits = policy.under(grant.constraint), limits.at_most(grant.session_s)
+        handles = parts.handles.bound(live.tenant, policy.name, grant.subject if grant is not None else "")
+        session = Session(live.id, policy, limits, handles, parts.random)
         entry = parts.accounts.open(live.tenant, live.id, session, lambda event: driver.dispatch(event), labels)
         charge = functools.partial(parts.accounts.charged, entry)
-        report = Report(live.id, live.tenant, policy.name, session, parts.metrics, parts.scrubber, charge, parts.diary)
+        report = Report(
+            live.id, live.tenant, policy.name, session, parts.metrics, parts.scrubber, charge, parts.diary, grant
+        )
         live.flow = report.flow
+        counted = False
 
         async def dial() -> Socket:
+            nonlocal counted
+            if not counted and (refused := await self._count(live, session)) is not None:
+                driver.dispatch(CredentialOver(refused))
+                raise DialError(0, "the client's ticket admits no new session")
+            counted = True
             parts.registry.make_room(live.tenant, admitted.concurrent_sessions)
             return await parts.upstream.dial()
 
-        def moved() -> None:
+        def moved(session_id: str) -> None:
+            parts.registry.regrant(session_id, live.grant)
             parts.registry.release(live)
             parts.accounts.drop(entry)
             report.moved()
@@ -291,6 +341,15 @@ class Server:
             if close is not None:
                 report.ended(close)
                 parts.accounts.close(entry, close.reason.label)
+                await parts.desk.warden.close(live, used_by(session, asyncio.get_running_loop().time()))
+
+    async def _count(self, live: Live, session: Session) -> Close | None:
+        """Count a use of the client's ticket before Gemini is dialled; why the session may not begin."""
+        resumes = session.returning is not None and session.returning.handle
+        try:
+            return await self._parts.desk.warden.admit(live, new=not resumes)
+        except LedgerError:
+            return Close(CloseReason.TICKET_REFUSED, "it can't be checked now, try again later")
 
 
 def _check_origin(origin: str | None, allowed: frozenset[str]) -> None:

@@ -187,6 +187,10 @@ class RedisLedger:
         answer: list[str] = await self._call(lambda: script(keys=[prefix_of(tenant)], args=[text]))
         return answer
 
+    async def ask(self, command: Callable[[Any], Awaitable[T]]) -> T:
+        """Send a command of somebody else's that is safe to send twice. Raises LedgerError."""
+        return await self._call(lambda: command(self._redis))
+
     async def _call(self, call: Callable[[], Awaitable[T]]) -> T:
         """Wait for one call, no longer than `CALL_S`; a server that failed is left alone for `REST_S`.
 

@@ -53,6 +53,7 @@ PROMISED = {
         CloseReason.UPSTREAM_OVERLOADED,
         CloseReason.UPSTREAM_QUOTA,
     },
+    4401: {CloseReason.CREDENTIAL_EXPIRED, CloseReason.CREDENTIAL_REVOKED, CloseReason.TICKET_REFUSED},
     4408: {CloseReason.CLIENT_TOO_SLOW},
     4429: {CloseReason.BUDGET_SPENT, CloseReason.TOO_FAST},
 }
@@ -64,6 +65,9 @@ POINTLESS_TO_RETRY = {
     CloseReason.PROTOCOL_ERROR,
     CloseReason.FRAME_TOO_BIG,
     CloseReason.BUDGET_SPENT,
+    CloseReason.CREDENTIAL_EXPIRED,
+    CloseReason.CREDENTIAL_REVOKED,
+    CloseReason.TICKET_REFUSED,
     CloseReason.IDLE,
     CloseReason.ENDED_BY_OPERATOR,
     CloseReason.UPSTREAM_BILLING,

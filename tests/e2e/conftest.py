@@ -111,7 +111,13 @@ def relay_yaml(folder: Path, simulator_url: str, origin: str) -> Path:
         "upstream": {"base_url": simulator_url, "api_key_file": secret("google", GOOGLE_KEY)},
         "policies": POLICIES,
         "tenants": [
-            {"id": name, "policy": name, "key_files": [secret(name, tenant_key(name))], "origins": [origin]}
+            {
+                "id": name,
+                "policy": name,
+                "key_files": [secret(name, tenant_key(name))],
+                "origins": [origin],
+                "keys_in_url": True,  # the JavaScript SDK sends a key in no other place
+            }
             for name in POLICIES
         ],
         "log": {"level": "warning"},  # because nobody reads the relay's standard output beyond its first line

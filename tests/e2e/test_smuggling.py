@@ -127,7 +127,9 @@ async def _run(policies: dict[str, Any], attempts: list[tuple[str, str]]) -> dic
         "admin": {"port": 0},
         "upstream": {"base_url": simulator.url, "api_key": "google-key"},
         "policies": policies,
-        "tenants": [{"id": f"t-{name}", "keys": [f"key-{name}"], "policy": name} for name in policies],
+        "tenants": [
+            {"id": f"t-{name}", "keys": [f"key-{name}"], "policy": name, "keys_in_url": True} for name in policies
+        ],
     }
     relay = Relay(config.build(settings))
     results: dict[tuple[str, str], Any] = {}

@@ -15,7 +15,7 @@ KEY = "relay_key-1"
 
 def _found(headers: dict[str, str] | None = None, protocols: list[str] | None = None, query: str = "") -> str | None:
     credential = credential_of(CIMultiDict(headers or {}), protocols or [], query)
-    return credential.get_secret_value() if credential is not None else None
+    return credential.secret.get_secret_value() if credential is not None else None
 
 
 @pytest.mark.parametrize(
@@ -53,24 +53,24 @@ def test_no_query_breaks_the_search(query: str) -> None:
     _found(query=query)
 
 
-async def test_a_key_is_known_by_itself_or_by_its_hash() -> None:
+def test_a_key_is_known_by_itself_or_by_its_hash() -> None:
     """Both forms of a configured key recognise the same client."""
     keys = TenantKeys()
     keys.add("plain", "first-key")
     keys.add("hashed", f"sha256:{hashlib.sha256(b'second-key').hexdigest()}")
 
-    assert await keys.authenticate(SecretStr("first-key")) == Identity("plain")
-    assert await keys.authenticate(SecretStr("second-key")) == Identity("hashed")
-    assert await keys.authenticate(SecretStr("third-key")) is None
-    assert await keys.authenticate(SecretStr(f"sha256:{hashlib.sha256(b'second-key').hexdigest()}")) is None
+    assert keys.owner(SecretStr("first-key")) == Identity("plain")
+    assert keys.owner(SecretStr("second-key")) == Identity("hashed")
+    assert keys.owner(SecretStr("third-key")) is None
+    assert keys.owner(SecretStr(f"sha256:{hashlib.sha256(b'second-key').hexdigest()}")) is None
 
 
-async def test_odd_characters_are_just_a_wrong_key() -> None:
+def test_odd_characters_are_just_a_wrong_key() -> None:
     """Bytes that are no UTF-8 reach headers as surrogates; they match nothing and break nothing."""
     keys = TenantKeys()
     keys.add("acme", KEY)
 
-    assert await keys.authenticate(SecretStr("\udcff\x00é")) is None
+    assert keys.owner(SecretStr("\udcff\x00é")) is None
 
 
 def test_a_credential_does_not_print() -> None:

@@ -88,7 +88,7 @@ async def test_a_credential_is_taken_from_every_place_clients_put_it(
     start: Start, query: str, headers: dict[str, str], protocols: tuple[str, ...]
 ) -> None:
     """Headers, query and subprotocol all work; the subprotocol with the key is never echoed."""
-    running = await start()
+    running = await start(tenant={"keys_in_url": True})
     url = URL(running.addresses["listen"] + PATH + query, encoded=True)
     async with running.http.ws_connect(url, headers=headers, protocols=protocols) as socket:
         assert socket.protocol == ("relay.v1" if protocols else None)
@@ -192,7 +192,7 @@ async def test_requests_that_are_no_handshakes_are_told_so(start: Start) -> None
 
 async def test_the_key_goes_upstream_in_a_header_and_nothing_of_the_clients_does(start: Start, origin: Origin) -> None:
     """Google's key is injected as `x-goog-api-key`; the URL, the client's key and its headers stay behind."""
-    running = await start()
+    running = await start(tenant={"keys_in_url": True})
     client = await running.connect(PATH + f"?key={TENANT_KEY}", headers={"X-Client": "secret-header"})
     await client.send_str(SETUP)
     await client.receive(timeout=WAIT_S)

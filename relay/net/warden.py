@@ -1,0 +1,197 @@
+"""Keeps credentials to their word while sessions last: their end, their limits, and revocations by any replica.
+
+One task for the process looks about once a second. It tells the drivers; it waits for nobody's frames. A store that
+fails for a while delays revocations and per-ticket limits, never the end of a ticket's life.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+
+from relay.core.closing import Close, CloseReason
+from relay.core.events import BudgetSpent, CredentialOver
+from relay.core.ledger import LedgerError
+from relay.core.session import Session
+from relay.core.tickets import Allotment, Grant, TicketStore, Use
+from relay.metrics import Metrics
+from relay.net.registry import Live, Registry
+from relay.net.tickets import grant_of
+
+LOOK_S = 1.0
+"""How often expiry is looked at."""
+POLL_S = 2.0
+"""How often the store is asked for revocations: with a store in good health they take this long at most."""
+SPEND_S = 5.0
+"""How often what limited tickets have used is carried to the store."""
+OVERLAP_S = 10.0
+"""How far back each poll reaches: a transaction may become visible after a later one."""
+FORGET_S = 7 * 86_400.0
+
+_log = structlog.get_logger()
+
+
+class Warden:
+    """The process's watch over credentials."""
+
+    def __init__(
+        self,
+        store: TicketStore,
+        registry: Registry,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        chores: Sequence[Callable[[], Awaitable[None]]] = (),
+    ) -> None:
+        """`clock` gives Unix seconds; `chores` are further things to look after at each round, such as key sets."""
+        self._store = store
+        self._registry = registry
+        self._metrics = metrics
+        self._clock = clock
+        self._chores = chores
+        self._revoked: dict[str, float] = {}
+        self._polled_at = 0.0
+        self._spent_at = 0.0
+        self._newest = 0.0
+        self._failing = False
+        self._stopping = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Open the store, learn what is revoked, begin to watch. Raises LedgerError."""
+        await self._store.start()
+        await self._round()
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="warden")
+
+    async def stop(self) -> None:
+        """Stop watching and close the store."""
+        self._stopping.set()
+        if self._task is not None:
+            await self._task
+        with contextlib.suppress(LedgerError):
+            await self._store.stop()
+
+    def revoked(self, tenant: str, grant: Grant) -> bool:
+        """Whether a credential was revoked, as far as this replica has heard."""
+        return any(self._revoked.get(mark, -1.0) >= grant.issued_at for mark in grant.marks(tenant))
+
+    async def admit(self, live: Live, *, new: bool) -> Close | None:
+        """Count a session that begins with a ticket, if it is a new conversation; why it may not begin.
+
+        Raises LedgerError.
+        """
+        grant = live.grant
+        if grant is None or not grant.ticket:
+            return None
+        if grant.allotment.limited:
+            spent = grant.allotment.spent(await self._store.spend(grant.id, live.id, Allotment()))
+            if spent is not None:
+                return Close(CloseReason.BUDGET_SPENT, spent)
+        if not new:
+            return None
+        use = await self._store.use(grant.id, live.id)
+        self._metrics.tickets.labels(live.tenant, use.value).inc()
+        return None if use is Use.USED else Close(CloseReason.TICKET_REFUSED, _WORDS[use])
+
+    async def close(self, live: Live, used: Allotment) -> None:
+        """Note what a session of a limited ticket has used when it ends."""
+        if live.grant is not None and live.grant.ticket and live.grant.allotment.limited:
+            with contextlib.suppress(LedgerError):
+                await self._store.spend(live.grant.id, live.id, used)
+
+    async def revoke(self, mark: str) -> int:
+        """Revoke what a mark of `relay.core.tickets` stands for, on every replica; live sessions ended here at once.
+
+        Raises LedgerError; then nothing may have been revoked.
+        """
+        kind, _, rest = mark.partition(":")
+        tenant, _, ticket_id = rest.partition(":")
+        # A ticket's name says nothing of whose it is: another tenant's is left alone, and its mark fits nothing.
+        stub = await self._store.find(ticket_id) if kind == "ticket" else None
+        own = stub is not None and grant_of(ticket_id, stub)[0] == tenant
+        await self._store.revoke(mark, ticket_id if own else None)
+        self._metrics.revocations.labels(kind).inc()
+        before = len(self._registry)
+        await self._poll()
+        _log.info("revoked", kind=kind)
+        return before - len(self._registry)
+
+    async def _run(self) -> None:
+        while not self._stopping.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_S):
+                    await self._stopping.wait()
+            await self._round()
+
+    async def _round(self) -> None:
+        self._judge()
+        now = asyncio.get_running_loop().time()
+        try:
+            if now - self._polled_at >= POLL_S or not self._polled_at:
+                self._polled_at = now
+                await self._poll()
+            if now - self._spent_at >= SPEND_S:
+                self._spent_at = now
+                await self._spend(now)
+            self._note(None)
+        except LedgerError as error:
+            self._note(error)
+        for chore in self._chores:
+            await chore()
+
+    def _note(self, failure: LedgerError | None) -> None:
+        if failure is not None and not self._failing:
+            _log.error("the store failed; revocations wait until it is back", cause=str(failure))
+        self._failing = failure is not None
+
+    def _judge(self) -> None:
+        """End every session whose credential has expired or was revoked."""
+        now = self._clock()
+        for live in self._registry:
+            if live.grant is None:
+                continue
+            if live.grant.expires_at <= now:
+                _tell(live, CloseReason.CREDENTIAL_EXPIRED)
+            elif self.revoked(live.tenant, live.grant):
+                _tell(live, CloseReason.CREDENTIAL_REVOKED)
+
+    async def _poll(self) -> None:
+        news = await self._store.revocations(max(self._newest - OVERLAP_S, 0.0))
+        fresh = {mark: at for mark, at in news.items() if self._revoked.get(mark) != at}
+        if not fresh:
+            return
+        self._revoked.update(fresh)
+        self._newest = max(self._newest, *fresh.values())
+        self._revoked = {mark: at for mark, at in self._revoked.items() if at > self._newest - FORGET_S}
+        for live in self._registry:  # by the tenant's own key: whoever holds that may come back, but this session ends
+            if live.grant is None and f"tenant:{live.tenant}" in fresh:
+                _tell(live, CloseReason.CREDENTIAL_REVOKED)
+        self._judge()
+
+    async def _spend(self, now: float) -> None:
+        for live in self._registry:
+            grant, driver = live.grant, live.driver
+            if grant is None or driver is None or not (grant.ticket and grant.allotment.limited):
+                continue
+            used = await self._store.spend(grant.id, live.id, used_by(driver.session, now))
+            over = grant.allotment.spent(used)
+            if over is not None:
+                driver.dispatch(BudgetSpent(over))
+
+
+def used_by(session: Session, now: float) -> Allotment:
+    """What one session has used of its ticket's limits; `now` is on the clock of timers."""
+    spent = session.tab.spent
+    return Allotment(session.tab.times(now).session_s, spent.tokens, spent.nanos)
+
+
+def _tell(live: Live, reason: CloseReason) -> None:
+    if live.driver is not None:
+        live.driver.dispatch(CredentialOver(Close(reason)))
+
+
+_WORDS = {
+    Use.USED_UP: "it was used as often as it may be",
+    Use.LATE: "its time for new sessions is over",
+    Use.GONE: "it has expired or was revoked",
+}

@@ -1,0 +1,77 @@
+"""`relay token --url` and `relay revoke` against a relay process."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.support import relay_process
+
+KEY = "relay_command-line-key-0123"
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A relay with one tenant, whose key is in a file."""
+    folder = tmp_path_factory.mktemp("relay")
+    (folder / "key").write_text(f"{KEY}\n")
+    tree = {
+        "listen": {"port": 0},
+        "admin": {"port": 0},
+        "log": {"level": "warning"},
+        "upstream": {"base_url": "ws://127.0.0.1:9", "api_key_file": str(folder / "key")},
+        "policies": {"p": {"model": "models/m"}},
+        "tenants": [{"id": "acme", "policy": "p", "key_files": [str(folder / "key")]}],
+    }
+    (folder / "relay.yaml").write_text(yaml.safe_dump(tree))
+    with relay_process(folder / "log", "serve", "--config", str(folder / "relay.yaml")) as ready:
+        yield ready["listen"]
+
+
+def _relay(*arguments: str, key: str = KEY) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "relay", *arguments]
+    environment = os.environ | {"RELAY_KEY": key}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+
+
+def test_a_ticket_is_minted_and_revoked(url: str, tmp_path: Path) -> None:
+    """One line of JSON each."""
+    minted = _relay("token", "--url", url, "--uses", "3", "--end-user", "eva", "--label", "a=b", "--seconds", "60")
+    assert minted.returncode == 0, minted.stderr
+    name = json.loads(minted.stdout)["name"]
+    assert name.startswith("auth_tokens/")
+    file = tmp_path / "ticket"
+    file.write_text(name)
+    for what in (("--ticket-file", str(file)), ("--end-user", "eva"), ("--all",)):
+        revoked = _relay("revoke", "--url", url, *what)
+        assert (revoked.returncode, json.loads(revoked.stdout)) == (0, {"sessionsEndedHere": 0})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key", "words"),
+    [
+        (("--uses", "-1"), KEY, "the relay refused (400): uses: must be an integer"),
+        ((), "relay_wrong", "the relay refused (401): no valid credential"),
+        ((), "", "the tenant's key is missing"),
+    ],
+)
+def test_what_goes_wrong_is_one_line_without_the_key(
+    url: str, arguments: tuple[str, ...], key: str, words: str
+) -> None:
+    """And an exit code of its own."""
+    done = _relay("token", "--url", url, *arguments, key=key)
+    assert done.returncode == 69
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"relay: {words}")
+    assert KEY not in done.stderr
+
+
+def test_a_relay_that_is_not_there_is_one_line() -> None:
+    """No traceback."""
+    done = _relay("token", "--url", "http://127.0.0.1:9")
+    assert (done.returncode, done.stderr) == (69, "relay: the relay can't be reached, or is none\n")

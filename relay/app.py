@@ -24,7 +24,7 @@ from pydantic import SecretStr
 from relay import __version__, accounting, log, upstream
 from relay import web as pages
 from relay.config import Config, ConfigError, PolicyRule, Tenant, secret_of
-from relay.config.sections import Admin, Handover, Listen, ModelRule, full_model
+from relay.config.sections import Admin, Handover, Jwt, Listen, ModelRule, full_model
 from relay.core import policy as core
 from relay.core.backend import DEVELOPER, Backend
 from relay.core.dialling import Pace
@@ -33,7 +33,7 @@ from relay.core.ledger import LedgerError
 from relay.core.limits import Limits
 from relay.core.prices import PriceTable
 from relay.metrics import Metrics
-from relay.net import admin
+from relay.net import admin, key_sets
 from relay.net.accounts import Accounts
 from relay.net.admin_api import AdminApi, Entrance, Sight
 from relay.net.admission import Gate
@@ -42,6 +42,7 @@ from relay.net.diary import Diary, Sources
 from relay.net.entrance import Entrance as Door
 from relay.net.faults import Faults
 from relay.net.handles import HandleSealer
+from relay.net.jwt_tokens import Claims, JwtTokens, KeySet, Provider
 from relay.net.leg import LegLimits
 from relay.net.minting import Desk
 from relay.net.registry import Registry
@@ -114,12 +115,14 @@ class Relay:
         }
         self._keep_books(store_password, webhook_secret)
         tickets = accounting.tickets_of(config.store, self._ledger)
-        self.warden = Warden(tickets, self.registry, self._metrics, time.time)
+        tokens = [_tokens(tenant.id, tenant.jwt) for tenant in config.tenants if tenant.jwt is not None]
+        chores = [one.keys.refresh for one in tokens]
+        self.warden = Warden(tickets, self.registry, self._metrics, time.time, chores)
         """Revokes tickets."""
         self._parts = Parts(
             tenants=self._tenants,
             authenticator=Door(
-                keys, tickets, self.warden, [tenant.id for tenant in config.tenants if tenant.keys_in_url]
+                keys, tickets, self.warden, [tenant.id for tenant in config.tenants if tenant.keys_in_url], tokens
             ),
             upstream=self._upstream,
             handles=HandleSealer(
@@ -313,6 +316,15 @@ def _admin_token(settings: Admin) -> SecretStr | None:
     if token is not None and len(token.get_secret_value()) < SHORTEST_TOKEN:
         raise ConfigError([f"admin.token: has less than {SHORTEST_TOKEN} characters"])
     return token
+
+
+def _tokens(tenant: str, settings: Jwt) -> JwtTokens:
+    claims = Claims(settings.claims.end_user, settings.claims.session_seconds)
+    algorithms = frozenset[str](settings.algorithms)
+    provider = Provider(tenant, settings.issuer, settings.audience, algorithms, claims, settings.leeway)
+    if settings.keys_file is not None:
+        return JwtTokens(provider, KeySet(key_sets.from_file(settings.keys_file), time.monotonic), time.time)
+    return JwtTokens(provider, KeySet(key_sets.from_url(settings.jwks_url or ""), time.monotonic), time.time)
 
 
 def _bounds(config: Config) -> Bounds:

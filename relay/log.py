@@ -19,8 +19,11 @@ _PREFIX_CHARACTERS = 12
 
 _MAX_LEARNED = 8
 
-_KEY_SHAPES = re.compile(r"AIza[\w-]{10,}|auth_tokens/[\w-]+|ya29\.[\w.~+/=-]+|(?i:bearer|token) [\w.~+/=-]{8,}")
-"""What a Google API key, ephemeral token, access token and a credential header look like, known to us or not."""
+_KEY_SHAPES = re.compile(
+    r"AIza[\w-]{10,}|auth_tokens(?:/|%2[Ff])[\w-]+|eyJ[\w-]{8,}\.[\w.-]+|ya29\.[\w.~+/=-]+"
+    r"|(?i:bearer|token) [\w.~+/=-]{8,}"
+)
+"""What a Google API key, a ticket, a JWT, an access token and a credential header look like, known to us or not."""
 
 MASK = "[secret]"
 

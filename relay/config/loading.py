@@ -65,6 +65,7 @@ def _combinations(tree: Mapping[str, Any]) -> list[str]:
     demo = _mapping(tree.get("demo")).get("tenant")
     tenants = tree.get("tenants")
     seen: set[Any] = set()
+    pairs: list[tuple[Any, ...]] = []
     for index, tenant in enumerate(map(_mapping, tenants) if isinstance(tenants, list) else ()):
         here, name, policy = f"tenants[{index}]", tenant.get("id"), tenant.get("policy")
         if isinstance(name, str):
@@ -74,8 +75,13 @@ def _combinations(tree: Mapping[str, Any]) -> list[str]:
         if isinstance(policy, str) and policy not in policies:
             known = ", ".join(sorted(map(str, policies))) or "none"
             problems.append(f'{here}.policy: no policy is named "{policy}" (there are: {known})')
-        if not tenant.get("keys") and not tenant.get("key_files") and (demo is None or demo != name):
-            problems.append(f"{here}: needs keys or key_files, or nobody can connect as it")
+        pair = tuple(_mapping(tenant.get("jwt")).get(key) for key in ("issuer", "audience"))
+        if pair in pairs and pair != (None, None):
+            problems.append(f"{here}.jwt: an earlier tenant has the same issuer and audience")
+        pairs.append(pair)
+        has_key = tenant.get("keys") or tenant.get("key_files") or tenant.get("jwt")
+        if not has_key and (demo is None or demo != name):
+            problems.append(f"{here}: needs keys, key_files or jwt, or nobody can connect as it")
     if isinstance(demo, str) and demo not in seen:
         problems.append(f'demo.tenant: no tenant has the id "{demo}"')
     prices = _mapping(tree.get("prices"))

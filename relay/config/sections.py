@@ -195,6 +195,46 @@ class PolicyRule(_Section):
         return [_canonical_path(path) for path in paths]
 
 
+class JwtClaims(_Section):
+    """Which claims of a token say what."""
+
+    end_user: str = Field("sub", description="Who the end user is; a token without it is refused.")
+    session_seconds: str | None = Field(None, description="Longest session, a number of seconds.")
+
+
+class Jwt(_Section):
+    """Tokens of a tenant's own identity provider, instead of tickets; tickets.md tells more."""
+
+    issuer: str = Field(min_length=1, description="What `iss` must be, exactly.")
+    audience: str = Field(min_length=1, description="What `aud` must be, exactly; a list is refused.")
+    jwks_url: str | None = Field(None, description="Address of its key set: https://, or http:// on this machine.")
+    keys_file: Path | None = Field(None, description="Or a file with the key set (JWKS).")
+    algorithms: list[Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"]] = Field(
+        ["RS256", "ES256"], min_length=1, description="Signatures that are accepted."
+    )
+    claims: JwtClaims = Field(JwtClaims(), description="Which claims say what.")
+    leeway: Seconds = Field(10.0, ge=0, le=300, description="How much clocks may differ.")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.jwks_url is None) == (self.keys_file is None):
+            raise ValueError("needs jwks_url or keys_file, and not both")
+        if self.keys_file is not None and not self.keys_file.is_file():
+            raise ValueError("keys_file: no such file")
+        return self
+
+    @field_validator("jwks_url")
+    @classmethod
+    def _secure(cls, url: str | None) -> str | None:
+        if url is None:
+            return url
+        parts = urlsplit(url)
+        local = parts.scheme == "http" and parts.hostname in {"127.0.0.1", "localhost", "::1"}
+        if not parts.hostname or parts.username or not (local or parts.scheme == "https"):
+            raise ValueError("must be an https:// address without a user")
+        return url
+
+
 class Tenant(_Section):
     """One customer: who is billed, how it is recognised, what it may do."""
 
@@ -210,6 +250,7 @@ class Tenant(_Section):
         False, description="Take its keys from `?key=` too, where logs of proxies may keep them; tickets always may."
     )
     tickets_from_pages: bool = Field(False, description="Let pages of its `origins` ask for tickets with its key.")
+    jwt: Jwt | None = Field(None, description="Take tokens of its own identity provider.")
     quotas: Quotas = Field(Quotas(), description="What it may use.")
 
     @field_validator("origins")

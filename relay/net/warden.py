@@ -136,6 +136,7 @@ class Warden:
             self._note(None)
         except LedgerError as error:
             self._note(error)
+        self._judge()  # the store may have taken its time
         for chore in self._chores:
             await chore()
 

@@ -83,7 +83,7 @@ def test_every_mistake_is_reported_at_once_with_its_path(tmp_path: Path) -> None
         ("upstream: {api_key: '${GOOGLE}', base_url: 'wss://x/?key=1'}", "upstream.base_url: may have no user"),
         ("upstream: {}", "upstream: needs api_key, api_key_file or vertex"),
         ("tenants: [{id: a, keys: [plain-key], policy: p}]", "tenants[0].keys[0]: is a secret"),
-        ("tenants: [{id: a, policy: p}]", "tenants[0]: needs keys or key_files"),
+        ("tenants: [{id: a, policy: p}]", "tenants[0]: needs keys, key_files or jwt"),
         ("tenants: [{id: 'a b', policy: p}]", "tenants[0].id: "),
         ("tenants: [{id: a, policy: p, origins: ['https://x/path']}]", "tenants[0].origins: "),
         ("demo: {tenant: ghost}", 'demo.tenant: no tenant has the id "ghost"'),

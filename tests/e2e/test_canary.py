@@ -89,6 +89,36 @@ async def _refusals(http: aiohttp.ClientSession, base: str) -> list[str]:
     return sink
 
 
+TOKEN = f"eyJ{'JWTcanary' * 3}.eyJ{'JWTcanary' * 5}.{'JWTcanary' * 4}"
+
+
+async def _tickets(http: aiohttp.ClientSession, base: str) -> list[str]:
+    """A ticket's life, and tokens that are none; what is said of them, and the ticket itself to look for."""
+    key = {"x-goog-api-key": TENANT_KEY}
+    sink, upgrade = [], {"Upgrade": "websocket", "Connection": "Upgrade"}
+    async with http.post(f"{base}/v1/auth_tokens", headers=key, json={"relay": {"endUser": "eva"}}) as response:
+        ticket = str((await response.json())["name"])
+    MINTED.append(ticket)
+    async with http.ws_connect(f"{base}/v1/live?access_token={quote(ticket)}") as socket:
+        await socket.send_str('{"setup":{"model":"' + ticket + '"}}')
+        message = await socket.receive(timeout=WAIT_S)
+        sink.append(f"{message.data!r} {message.extra}")
+    for bad in (f"?access_token={ticket}x", f"?key={TOKEN}", f"?access_token={TOKEN}&key={ticket}"):
+        async with http.get(f"{base}/v1/live{bad}", headers=upgrade) as response:
+            sink.append(f"{response.headers} {await response.text()}")
+    bodies: list[dict[str, Any]] = [{"uses": ticket}, {"fieldMask": PROMPT}, {"relay": {"endUser": TOKEN * 3}}]
+    for body in bodies:
+        async with http.post(f"{base}/v1/auth_tokens", headers=key, json=body) as response:
+            sink.append(await response.text())
+    for what in ({"name": ticket}, {"name": ticket + "x"}, {ticket: 1}):
+        async with http.post(f"{base}/v1/auth_tokens:revoke", headers=key, json=what) as response:
+            sink.append(await response.text())
+    return sink
+
+
+MINTED: list[str] = []
+"""Tickets that were made."""
+
 BAD_MESSAGES = [
     [f'{{"setup":{{"nope":"{TENANT_KEY}"}}}}'],
     [f'{{"setup":{{"model":"{TENANT_KEY}","tools":1}}}}'],
@@ -138,6 +168,7 @@ async def test_no_secret_reaches_any_sink(tmp_path: Path, knobs: dict[str, Any])
             for messages in [GOOD, *BAD_MESSAGES]:
                 sink += await _converse(http, live, messages)
             sink += await _refusals(http, ready["listen"])
+            sink += await _tickets(http, ready["listen"])
             async with http.get(ready["admin"] + "/metrics") as metrics:
                 sink.append(await metrics.text())
         process.terminate()
@@ -154,8 +185,10 @@ async def test_no_secret_reaches_any_sink(tmp_path: Path, knobs: dict[str, Any])
 
 def _assert_clean(sink: list[str], simulator: Simulator) -> None:
     handles = [handle for session in simulator.archive for handle in session.handles]
+    tickets = [ticket.partition("/")[2] for ticket in MINTED]
+    assert tickets
     everything = "\n".join(sink)
     assert '"event": "session"' in everything, "the log was seen"
-    for secret in (GOOGLE_KEY, TENANT_KEY, HANDLE_SECRET, PROMPT, *handles):
+    for secret in (GOOGLE_KEY, TENANT_KEY, HANDLE_SECRET, PROMPT, TOKEN, *handles, *tickets):
         for form in _forms(secret):
             assert form not in everything, next(line for line in sink if form in line)[:300]

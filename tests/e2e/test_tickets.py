@@ -29,9 +29,7 @@ def _mint(stage: Stage, config: dict[str, Any], policy: str = "guided") -> str:
     return name
 
 
-def _play(director: Director, sdk: Sdk, ticket: str) -> Any:
-    stage = director.stage
-    url = stage.plain_url if sdk is JAVASCRIPT else stage.secure_url
+def _play(director: Director, sdk: Sdk, ticket: str, url: str) -> Any:
     steps = (text("hello"), until("turnComplete"))
     return director.play(sdk, Request(url, ticket, MODEL, {"responseModalities": ["AUDIO"]}, steps))
 
@@ -41,13 +39,13 @@ def test_a_ticket_of_the_python_sdk_opens_one_conversation(director: Director, s
     """Every SDK takes it for its key; what it fixes is at Google; the second use is refused with the reason."""
     constraints = {"model": MODEL, "config": {"response_modalities": ["AUDIO"], "speech_config": VOICE}}
     ticket = _mint(director.stage, {"uses": 1, "live_connect_constraints": constraints, "lock_additional_fields": []})
-    played = _play(director, sdk, ticket)
+    played = _play(director, sdk, ticket, director.stage.secure_url)
     assert played.failure is None
     assert played.said
     assert "BidiGenerateContentConstrained" in played.target
     voice = {"voiceConfig": {"prebuiltVoiceConfig": {"voiceName": "Kore"}}}
     assert played.messages[0]["setup"]["generationConfig"]["speechConfig"] == voice
-    again = _play(director, sdk, ticket)
+    again = _play(director, sdk, ticket, director.stage.secure_url)
     assert again.google == []
     assert again.failure is not None
     assert USED_UP in again.failure["message"]
@@ -88,4 +86,4 @@ def test_the_asynchronous_client_mints_with_our_own_fields(director: Director) -
 
     ticket = asyncio.run(mint())
     assert ticket is not None
-    assert _play(director, JAVASCRIPT, ticket).said
+    assert _play(director, JAVASCRIPT, ticket, stage.plain_url).said

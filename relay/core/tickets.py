@@ -4,6 +4,7 @@ A ticket is a random name; everything it stands for is in the store, under the n
 reads clocks or speaks HTTP.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -48,7 +49,7 @@ def constraint_of(setup: object, mask: str) -> Constraint | Refusal | None:
     for written in filter(None, (path.strip() for path in mask.split(","))):
         path = schema.canonical_path(written)
         if path is None:
-            return Refusal(Rule.UNKNOWN_FIELD, "fieldMask", f"names no field of setup: {_shown(written)}")
+            return Refusal(Rule.UNKNOWN_FIELD, "fieldMask", f"names no field of setup{_shown(written)}")
         if any(schema.is_list(step) for step in _above(path)):
             return Refusal(Rule.WRONG_TYPE, "fieldMask", f"reaches into a list: {path}")
         paths.append(path)
@@ -65,7 +66,8 @@ def _above(path: str) -> Iterable[str]:
 
 
 def _shown(text: str) -> str:
-    return "".join(character if character.isprintable() else "?" for character in text[:60])
+    """A client's path, quoted only where it looks like one: anything else may be what nobody should read."""
+    return f": {text[:60]}" if re.fullmatch(r"[A-Za-z0-9_.]+", text) else ""
 
 
 def _overwritten(under: Mapping[str, Any], over: Mapping[str, Any], steps: list[str]) -> dict[str, Any]:

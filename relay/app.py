@@ -21,10 +21,10 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
-from relay import __version__, accounting, log, upstream
+from relay import __version__, accounting, credentials, log, upstream
 from relay import web as pages
 from relay.config import Config, ConfigError, PolicyRule, Tenant, secret_of
-from relay.config.sections import Admin, Handover, Jwt, Listen, ModelRule, full_model
+from relay.config.sections import Handover, Listen, ModelRule, full_model
 from relay.core import policy as core
 from relay.core.backend import DEVELOPER, Backend
 from relay.core.dialling import Pace
@@ -33,16 +33,14 @@ from relay.core.ledger import LedgerError
 from relay.core.limits import Limits
 from relay.core.prices import PriceTable
 from relay.metrics import Metrics
-from relay.net import admin, key_sets
+from relay.net import admin
 from relay.net.accounts import Accounts
 from relay.net.admin_api import AdminApi, Entrance, Sight
 from relay.net.admission import Gate
-from relay.net.auth import TenantKeys
 from relay.net.diary import Diary, Sources
 from relay.net.entrance import Entrance as Door
 from relay.net.faults import Faults
 from relay.net.handles import HandleSealer
-from relay.net.jwt_tokens import Claims, JwtTokens, KeySet, Provider
 from relay.net.leg import LegLimits
 from relay.net.minting import Desk
 from relay.net.registry import Registry
@@ -51,9 +49,6 @@ from relay.net.warden import Warden
 
 DEMO_VOICES = ("Kore", "Puck", "Charon", "Fenrir", "Aoede", "Leda", "Orus", "Zephyr")
 """Prebuilt voices the demo page offers."""
-
-SHORTEST_TOKEN = 16
-"""Characters of the operator's token: with fewer it could be guessed."""
 
 SLOW_HANDSHAKE_S = 10.0
 """A handshake that drips is cut after this; aiohttp's AppRunner alone would keep it for an hour."""
@@ -85,14 +80,14 @@ class Relay:
         """The live sessions."""
         prices = accounting.price_table(config.prices)
         self._metrics = Metrics(CollectorRegistry())
-        keys, known = _tenant_keys(config)
+        keys, known = credentials.keys_of(config.tenants)
         self._demo_key = secrets.token_urlsafe(24)
         if config.demo is not None:
             keys.add(config.demo.tenant, self._demo_key)
         handle_secret = secret_of(config.handles.secret, config.handles.secret_file)
         google_key = secret_of(config.upstream.api_key, config.upstream.api_key_file)
         store_password = secret_of(config.store.password, config.store.password_file)
-        self._admin_token = _admin_token(config.admin)
+        self._admin_token = credentials.admin_token_of(config.admin)
         webhook = config.usage.webhook
         webhook_secret = secret_of(webhook.secret, webhook.secret_file) if webhook is not None else None
         secrets_known = (google_key, store_password, self._admin_token, webhook_secret)
@@ -115,7 +110,7 @@ class Relay:
         }
         self._keep_books(store_password, webhook_secret)
         tickets = accounting.tickets_of(config.store, self._ledger)
-        tokens = [_tokens(tenant.id, tenant.jwt) for tenant in config.tenants if tenant.jwt is not None]
+        tokens = credentials.tokens_of(config.tenants)
         chores = [one.keys.refresh for one in tokens]
         self.warden = Warden(tickets, self.registry, self._metrics, time.time, chores)
         """Revokes tickets."""
@@ -292,39 +287,6 @@ def _models(rule: ModelRule | str, backend: Backend) -> core.Models:
         aliases={alias: full_model(target) for alias, target in model.aliases.items()},
         backend=backend,
     )
-
-
-def _tenant_keys(config: Config) -> tuple[TenantKeys, list[str]]:
-    """The keys by tenant, and those known in clear, which the log must not show."""
-    keys = TenantKeys()
-    known = []
-    for tenant in config.tenants:
-        given = [*tenant.keys, *(secret_of(None, file) for file in tenant.key_files)]
-        for secret in given:
-            assert secret is not None, "secret_of(None, file) returns the file's"
-            try:
-                keys.add(tenant.id, secret.get_secret_value())
-            except ValueError:
-                raise ConfigError([f'tenants: a key of "{tenant.id}" begins with sha256: but is no hash']) from None
-            known.append(secret.get_secret_value())
-    return keys, known
-
-
-def _admin_token(settings: Admin) -> SecretStr | None:
-    """The operator's token, if there is one. Raises ConfigError when it can be guessed."""
-    token = secret_of(settings.token, settings.token_file)
-    if token is not None and len(token.get_secret_value()) < SHORTEST_TOKEN:
-        raise ConfigError([f"admin.token: has less than {SHORTEST_TOKEN} characters"])
-    return token
-
-
-def _tokens(tenant: str, settings: Jwt) -> JwtTokens:
-    claims = Claims(settings.claims.end_user, settings.claims.session_seconds)
-    algorithms = frozenset[str](settings.algorithms)
-    provider = Provider(tenant, settings.issuer, settings.audience, algorithms, claims, settings.leeway)
-    if settings.keys_file is not None:
-        return JwtTokens(provider, KeySet(key_sets.from_file(settings.keys_file), time.monotonic), time.time)
-    return JwtTokens(provider, KeySet(key_sets.from_url(settings.jwks_url or ""), time.monotonic), time.time)
 
 
 def _bounds(config: Config) -> Bounds:

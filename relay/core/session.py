@@ -179,7 +179,6 @@ class Session:
                 return self._asked(event, now)
 
     def _asked(self, event: Demand, now: float) -> list[Command]:
-        """What comes from the process around the session."""
         match event:
             case Reattached(received):
                 return self._reattached(received, now)

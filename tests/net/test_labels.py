@@ -93,7 +93,7 @@ async def test_labels_that_break_a_rule_are_refused(start: Start, origin: Origin
 
 async def test_only_a_backend_may_label(start: Start) -> None:
     """No web page, and nobody whose key stands in an address or a subprotocol."""
-    running = await start(tenant={"origins": ["https://app.example"]})
+    running = await start(tenant={"origins": ["https://app.example"], "keys_in_url": True})
     user = {"x-relay-end-user": USER}
     assert await answer(running, KEY | user | {"Origin": "https://app.example"}) == (
         400,

@@ -1,7 +1,8 @@
 """Whom a session is for, in an app backend's own words: they come back in usage records and go nowhere else.
 
-Only a backend may say so: a client that presents a tenant key in a header and is no web page. What it says is opaque
-here; it is bounded, because it is kept for as long as the session lasts and is written with each record.
+Only a backend may say so: a client that presents a tenant's own key in a header and is no web page, or one that mints a
+ticket, which then says it. What it says is opaque here; it is bounded, because it is kept for as long as the session
+lasts and is written with each record.
 """
 
 from collections.abc import Mapping
@@ -10,6 +11,8 @@ from dataclasses import dataclass, field
 import orjson
 from aiohttp import hdrs
 from multidict import CIMultiDictProxy
+
+from relay.core.tickets import Grant
 
 END_USER = "x-relay-end-user"
 LABELS = "x-relay-labels"
@@ -33,11 +36,13 @@ class Labels:
 NO_LABELS = Labels()
 
 
-def labels_of(headers: CIMultiDictProxy[str]) -> Labels:
-    """What a handshake says of its end user. Raises LabelsError."""
+def labels_of(headers: CIMultiDictProxy[str], grant: Grant | None) -> Labels:
+    """What a handshake, or the ticket or token it holds, says of its end user. Raises LabelsError."""
     end_users, texts = headers.getall(END_USER, []), headers.getall(LABELS, [])
     if not end_users and not texts:
-        return NO_LABELS
+        return Labels(grant.end_user or None, grant.labels) if grant is not None else NO_LABELS
+    if grant is not None:
+        raise LabelsError(f"{END_USER} and {LABELS} need a tenant's own key: a ticket or a token says for whom it is")
     if hdrs.ORIGIN in headers:
         raise LabelsError(f"{END_USER} and {LABELS} are for app backends, not for web pages")
     if "x-goog-api-key" not in headers and hdrs.AUTHORIZATION not in headers:

@@ -25,6 +25,7 @@ from relay.core.ledger import LedgerError
 from relay.core.limits import Limits
 from relay.core.policy import Policy
 from relay.core.session import Session
+from relay.core.tickets import Grant
 from relay.log import Scrubber
 from relay.metrics import Metrics
 from relay.net import faults, minting, tcp
@@ -246,7 +247,7 @@ class Server:
         identity = await self._authenticate(request, protocols)
         admitted = parts.tenants[identity.tenant]
         _check_origin(request.headers.get(hdrs.ORIGIN), admitted.origins)
-        labels = _labels(request)
+        labels = _labels(request, identity.grant)
         # From here to `admitted` nothing is awaited, so no other handshake can take the place in between.
         # A parked session yields its place: to its own client, which may be this one, or to another one of its tenant.
         registry, limit = parts.registry, admitted.concurrent_sessions
@@ -358,9 +359,9 @@ def _check_origin(origin: str | None, allowed: frozenset[str]) -> None:
         raise _RefusedError(403, "origin", "this origin may not connect")
 
 
-def _labels(request: web.Request) -> Labels:
+def _labels(request: web.Request, grant: Grant | None) -> Labels:
     try:
-        return labels_of(request.headers)
+        return labels_of(request.headers, grant)
     except LabelsError as error:
         raise _RefusedError(400, "labels", str(error)) from None
 

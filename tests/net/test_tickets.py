@@ -8,9 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from relay.net import warden
 from tests.net.conftest import KEY, TENANT_KEY, WAIT_S, Origin, Running, Start, end_of
+from tests.net.continuing import gone
 from tests.store.servers import redis_server
 
 CONSTRAINED = "/ws/google.ai.generativelanguage.v1alpha.GenerativeService.BidiGenerateContentConstrained"
@@ -78,6 +80,21 @@ async def test_a_ticket_opens_one_session(start: Start) -> None:
     metrics = await running.metrics()
     assert 'relay_tickets_total{event="used",tenant="acme"} 3.0' in metrics
     assert 'relay_tickets_total{event="used_up",tenant="acme"} 2.0' in metrics
+
+
+async def test_the_record_says_for_whom_the_ticket_was(start: Start) -> None:
+    """Its holder can't book what it uses to somebody else."""
+    running = await start()
+    ticket = await _mint(running, relay={"endUser": "user-17", "labels": {"plan": "gold"}})
+    refused = await _status(running, ticket, **{"Authorization": f"Token {ticket}", "x-relay-end-user": "user-18"})
+    with capture_logs() as logs:
+        socket, first = await _begin(running, ticket)
+        await socket.close()
+        await gone(running)
+    (record,) = [line for line in logs if line["event"] == "usage"]
+
+    assert (refused, first) == (400, {"setupComplete": {}})
+    assert (record["end_user"], record["labels"]) == ("user-17", {"plan": "gold"})
 
 
 async def test_of_100_at_once_exactly_one_gets_in(start: Start, origin: Origin) -> None:

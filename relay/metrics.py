@@ -14,6 +14,7 @@ from relay.core.closing import CloseReason
 from relay.core.handover import Cause, Outcome
 from relay.core.meter import Meter
 from relay.core.tab import Tab
+from relay.core.tickets import Use
 from relay.core.usage import Cell, Flag, Kind, Modality
 
 _SETUP_BUCKETS_S = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0)
@@ -92,6 +93,8 @@ class Metrics:
         self.revocations = Counter(
             "relay_revocations", "Revocations ordered at this process, by what of.", ["kind"], registry=registry
         )
+        for kind in ("ticket", "user", "tenant"):
+            self.revocations.labels(kind)
         self.turns = Counter("relay_turns", "Turns Gemini completed.", ["tenant"], registry=registry)
         self.interruptions = Counter(
             "relay_interruptions", "Turns that were interrupted.", ["tenant"], registry=registry
@@ -164,6 +167,8 @@ class Metrics:
         for cause in Cause:
             for result in Outcome:
                 self.handovers.labels(tenant, cause.value, result.value)
+        for event in ("minted", *Use):
+            self.tickets.labels(tenant, str(event))
         self.of_meter(tenant)
         self.cost.labels(tenant, model)
         for flag in Flag:

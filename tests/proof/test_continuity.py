@@ -9,7 +9,7 @@ from proof.netns import cable
 
 QUICK = (
     "close 1000", "close 1006 (cut inside a frame)", "close 1008 goAway ignored", "close 1011 billing", "RST",
-    "RST in a model turn", "refused once", "upgrade 503 once", "goAway", "two goAways", "goAway in a tool call",
+    "close 1011 in a model turn", "refused once", "upgrade 503 once", "goAway", "two goAways", "goAway in a tool call",
     "goAway while resuming", "handle expired (1007)", "handle never, nothing answered yet",
 )  # fmt: skip
 

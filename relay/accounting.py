@@ -22,7 +22,8 @@ from relay.net.records import Export, Recorder
 from relay.net.spool import Spool
 from relay.net.usage_file import UsageFile
 from relay.net.webhook import Webhook, key_of
-from relay.store.sqlite import MEMORY, SqliteLedger
+from relay.store.sqlite import SqliteLedger
+from relay.store.sqlite_file import MEMORY
 from relay.store.sqlite_tickets import SqliteTickets
 
 LONGEST_DISK_PAUSE_S = 10.0

@@ -4,15 +4,12 @@ Usage is durable, places and recent starts are not: a session does not outlive t
 file belongs to one process; a second one that reads it (a backup, a report) is no harm.
 """
 
-import asyncio
 import json
-import sqlite3
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from relay.core.ledger import (
     START_WINDOW_S,
@@ -28,13 +25,10 @@ from relay.core.ledger import (
 )
 from relay.core.windows import DAY_S, day_of, window_end
 from relay.store.answers import first_spent, spent_of, summed
+from relay.store.sqlite_file import SqliteFile
 
-MEMORY = Path(":memory:")
-"""Instead of a file: usage ends with the process."""
 LOCK_WAIT_S = 0.25
 """How long a statement waits for another process's lock."""
-PATIENCE_S = 2.0
-"""How long a caller waits for the thread; a disk that hangs must not keep it for ever."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS sessions (
@@ -48,19 +42,15 @@ CREATE TABLE IF NOT EXISTS days (
 ) WITHOUT ROWID;
 """
 
-T = TypeVar("T")
-
 
 class SqliteLedger:
     """See `relay.core.ledger.Ledger`."""
 
     def __init__(self, path: Path, keep_s: float, clock: Callable[[], float]) -> None:
         """`keep_s` is how long usage is kept; `clock` gives Unix seconds."""
-        self._path = path
+        self._file = SqliteFile(path, _SCHEMA, lock_wait_s=LOCK_WAIT_S, called="ledger")
         self._keep_s = keep_s
         self._clock = clock
-        self._thread = ThreadPoolExecutor(1, "ledger")
-        self._connection: sqlite3.Connection | None = None
         # From here on for the thread only.
         self._places: defaultdict[str, set[str]] = defaultdict(set)
         self._starts: defaultdict[str, deque[float]] = defaultdict(deque)
@@ -68,71 +58,37 @@ class SqliteLedger:
 
     async def start(self) -> None:
         """Open the file, and make it when there is none. Raises LedgerError."""
-        await self._ask(self._open)
+        await self._file.start()
 
     async def stop(self) -> None:
         """Close the file, if it is open. Raises LedgerError."""
-        if self._connection is None:
-            return
-        try:
-            await self._ask(self._close)
-        finally:
-            self._connection = None
-            self._thread.shutdown(wait=False)
+        await self._file.stop()
 
     async def admit(self, ask: Ask) -> Verdict:
         """Decide and take a place. Raises LedgerError."""
         try:
-            return await self._ask(self._admit, ask)
+            return await self._file.ask(self._admit, ask)
         except LedgerError:
-            self._thread.submit(self._release, ask.tenant, ask.session)  # a slow disk may still have admitted it
+            self._file.submit(self._release, ask.tenant, ask.session)  # a slow disk may still have admitted it
             raise
 
     async def release(self, tenant: str, session: str) -> None:
         """Give a place back. Raises LedgerError."""
-        await self._ask(self._release, tenant, session)
+        await self._file.ask(self._release, tenant, session)
 
     async def settle(self, charges: Sequence[Charge], live: Mapping[str, Sequence[str]]) -> dict[str, Used]:
         """Take charges in one transaction. Raises LedgerError, and then has most likely taken none."""
-        return await self._ask(self._settle, charges, tuple(live))
+        return await self._file.ask(self._settle, charges, tuple(live))
 
     async def used(self, tenant: str) -> Used:
         """What a tenant has used. Raises LedgerError."""
-        return await self._ask(self._used, tenant)
+        return await self._file.ask(self._used, tenant)
 
     async def usage(self, query: Query) -> list[Row]:
         """What was used. Raises LedgerError."""
-        return await self._ask(self._usage, query)
-
-    async def _ask(self, work: Callable[..., T], *arguments: Any) -> T:
-        """Do something on the thread; whatever goes wrong with the file is a LedgerError."""
-        try:
-            loop = asyncio.get_running_loop()
-            async with asyncio.timeout(PATIENCE_S):
-                return await loop.run_in_executor(self._thread, work, *arguments)
-        except (sqlite3.Error, OSError, ValueError) as error:  # TimeoutError is an OSError; ValueError: not our JSON
-            raise LedgerError(f"{type(error).__name__} in the ledger's file") from error
+        return await self._file.ask(self._usage, query)
 
     # On the thread ---------------------------------------------------------------------------------------------------
-
-    def _open(self) -> None:
-        if self._path != MEMORY:
-            self._path.touch(mode=0o600)
-        self._connection = sqlite3.connect(
-            self._path, timeout=LOCK_WAIT_S, isolation_level=None, check_same_thread=False
-        )
-        # With WAL a reader never waits for a writer; FULL makes a commit survive a loss of power too.
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")
-        self._db.executescript(_SCHEMA)
-
-    def _close(self) -> None:
-        self._db.close()
-
-    @property
-    def _db(self) -> sqlite3.Connection:
-        assert self._connection is not None, "start() comes first"
-        return self._connection
 
     def _admit(self, ask: Ask) -> Verdict:
         used = self._used(ask.tenant)
@@ -159,21 +115,21 @@ class SqliteLedger:
     def _settle(self, charges: Sequence[Charge], tenants: tuple[str, ...]) -> dict[str, Used]:
         settled = dict.fromkeys((*tenants, *(charge.tenant for charge in charges)))
         if charges:
-            self._db.execute("BEGIN IMMEDIATE")
+            self._file.db.execute("BEGIN IMMEDIATE")
             try:
                 broken = {tenant for tenant in settled if not self._take_all(tenant, charges)}
                 self._prune()
-                self._db.execute("COMMIT")
+                self._file.db.execute("COMMIT")
             except BaseException:
-                if self._db.in_transaction:  # some errors, a full disk among them, have rolled back already
-                    self._db.execute("ROLLBACK")
+                if self._file.db.in_transaction:  # some errors, a full disk among them, have rolled back already
+                    self._file.db.execute("ROLLBACK")
                 raise
             settled = dict.fromkeys(tenant for tenant in settled if tenant not in broken)
         return {tenant: self._used(tenant) for tenant in settled}
 
     def _take_all(self, tenant: str, charges: Sequence[Charge]) -> bool:
         """Take one tenant's charges; False, and none taken, when what is stored of it can't be read."""
-        self._db.execute("SAVEPOINT tenant")
+        self._file.db.execute("SAVEPOINT tenant")
         day, totals = day_of(self._clock()), dict[str, dict[str, int]]()
         try:
             for charge in charges:
@@ -182,15 +138,15 @@ class SqliteLedger:
                         totals[charge.model] = self._total(tenant, day, charge.model)
                     self._take(charge, totals[charge.model])
             for model, total in totals.items():
-                self._db.execute(
+                self._file.db.execute(
                     "INSERT OR REPLACE INTO days VALUES (?, ?, ?, ?)", (day, tenant, model, json.dumps(total))
                 )
         except ValueError:
-            self._db.execute("ROLLBACK TO tenant")
+            self._file.db.execute("ROLLBACK TO tenant")
             return False
         finally:
-            if self._db.in_transaction:
-                self._db.execute("RELEASE tenant")
+            if self._file.db.in_transaction:
+                self._file.db.execute("RELEASE tenant")
         return True
 
     def _total(self, tenant: str, day: str, model: str) -> dict[str, int]:
@@ -210,7 +166,7 @@ class SqliteLedger:
             if added > 0:  # nothing ever makes a total smaller
                 total[name] = total.get(name, 0) + added
                 amounts[name] = amount
-        self._db.execute(
+        self._file.db.execute(
             "INSERT OR REPLACE INTO sessions VALUES (?, ?, ?, ?, ?, ?)",
             (charge.tenant, charge.session, charge.model, charge.sequence, charge.started_at, json.dumps(amounts)),
         )
@@ -221,8 +177,8 @@ class SqliteLedger:
         if now - self._pruned_at < DAY_S:
             return
         self._pruned_at = now
-        self._db.execute("DELETE FROM sessions WHERE started_at < ?", (now - self._keep_s,))
-        self._db.execute("DELETE FROM days WHERE day < ?", (day_of(now - self._keep_s),))
+        self._file.db.execute("DELETE FROM sessions WHERE started_at < ?", (now - self._keep_s,))
+        self._file.db.execute("DELETE FROM days WHERE day < ?", (day_of(now - self._keep_s),))
 
     def _used(self, tenant: str) -> Used:
         now = self._clock()
@@ -259,11 +215,11 @@ class SqliteLedger:
         return summed((tenant, key, _amounts(amounts)) for tenant, key, amounts in found)
 
     def _row(self, statement: str, *values: Any) -> Any:
-        with closing(self._db.execute(statement, values)) as cursor:
+        with closing(self._file.db.execute(statement, values)) as cursor:
             return cursor.fetchone()
 
     def _rows(self, statement: str, *values: Any) -> list[Any]:
-        with closing(self._db.execute(statement, values)) as cursor:
+        with closing(self._file.db.execute(statement, values)) as cursor:
             return cursor.fetchall()
 
 

@@ -3,16 +3,11 @@
 One process, one thread, one transaction for each question: nothing can come between looking and counting.
 """
 
-import asyncio
-import sqlite3
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
 
-from relay.core.ledger import LedgerError
 from relay.core.tickets import Allotment, Stub, Use
-from relay.store.sqlite import MEMORY, PATIENCE_S
+from relay.store.sqlite_file import SqliteFile
 
 LOCK_WAIT_S = 1.0
 """How long a statement waits while the ledger writes to the file."""
@@ -36,88 +31,57 @@ CREATE TABLE IF NOT EXISTS ticket_spent (
 CREATE TABLE IF NOT EXISTS revocations (mark TEXT PRIMARY KEY, at REAL NOT NULL) WITHOUT ROWID;
 """
 
-T = TypeVar("T")
-
 
 class SqliteTickets:
     """See `relay.core.tickets.TicketStore`."""
 
     def __init__(self, path: Path, clock: Callable[[], float]) -> None:
         """`clock` gives Unix seconds."""
-        self._path = path
+        self._file = SqliteFile(path, _SCHEMA, lock_wait_s=LOCK_WAIT_S, called="ticket store")
         self._clock = clock
-        self._thread = ThreadPoolExecutor(1, "tickets")
-        self._connection: sqlite3.Connection | None = None
         self._pruned_at = 0.0
 
     async def start(self) -> None:
         """Open the file. Raises LedgerError."""
-        await self._ask(self._open)
+        await self._file.start()
 
     async def stop(self) -> None:
         """Close the file, if it is open. Raises LedgerError."""
-        if self._connection is not None:
-            try:
-                await self._ask(self._db.close)
-            finally:
-                self._connection = None
-                self._thread.shutdown(wait=False)
+        await self._file.stop()
 
     async def add(self, ticket_id: str, stub: Stub) -> None:
         """Keep a new ticket. Raises LedgerError."""
-        await self._ask(self._add, ticket_id, stub)
+        await self._file.ask(self._add, ticket_id, stub)
 
     async def find(self, ticket_id: str) -> Stub | None:
         """A ticket that is valid. Raises LedgerError."""
-        return await self._ask(self._find, ticket_id)
+        return await self._file.ask(self._find, ticket_id)
 
     async def use(self, ticket_id: str, session: str) -> Use:
         """Count a session. Raises LedgerError."""
-        return await self._ask(self._use, ticket_id, session)
+        return await self._file.ask(self._use, ticket_id, session)
 
     async def spend(self, ticket_id: str, session: str, used: Allotment) -> Allotment:
         """Note what a session has used. Raises LedgerError."""
-        return await self._ask(self._spend, ticket_id, session, used)
+        return await self._file.ask(self._spend, ticket_id, session, used)
 
     async def revoke(self, mark: str, ticket_id: str | None = None) -> None:
         """Note a mark, remove a ticket. Raises LedgerError."""
-        await self._ask(self._revoke, mark, ticket_id)
+        await self._file.ask(self._revoke, mark, ticket_id)
 
     async def revocations(self, since: float) -> dict[str, float]:
         """Marks noted since. Raises LedgerError."""
-        return await self._ask(self._revocations, since)
-
-    async def _ask(self, work: Callable[..., T], *arguments: Any) -> T:
-        try:
-            async with asyncio.timeout(PATIENCE_S):
-                return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
-        except (sqlite3.Error, OSError) as error:  # TimeoutError is an OSError
-            raise LedgerError(f"{type(error).__name__} in the tickets' file") from None
+        return await self._file.ask(self._revocations, since)
 
     # On the thread ---------------------------------------------------------------------------------------------------
-
-    def _open(self) -> None:
-        if self._path != MEMORY:
-            self._path.touch(mode=0o600)
-        self._connection = sqlite3.connect(
-            self._path, timeout=LOCK_WAIT_S, isolation_level=None, check_same_thread=False
-        )
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")  # a use that was counted stays counted, whatever happens
-        self._db.executescript(_SCHEMA)
-
-    @property
-    def _db(self) -> sqlite3.Connection:
-        assert self._connection is not None, "start() comes first"
-        return self._connection
 
     def _add(self, ticket_id: str, stub: Stub) -> None:
         self._prune()
         row = (ticket_id, stub.record, stub.uses, stub.new_until, stub.expires_at, self._clock())
-        self._db.execute("INSERT INTO tickets VALUES (?, ?, ?, ?, ?, ?)", row)
+        self._file.db.execute("INSERT INTO tickets VALUES (?, ?, ?, ?, ?, ?)", row)
 
     def _find(self, ticket_id: str) -> Stub | None:
-        row = self._db.execute(
+        row = self._file.db.execute(
             "SELECT record, uses, new_until, expires_at, issued_at FROM tickets WHERE id = ? AND expires_at > ?",
             (ticket_id, self._clock()),
         ).fetchone()
@@ -127,7 +91,9 @@ class SqliteTickets:
         stub = self._find(ticket_id)
         if stub is None:
             return Use.GONE
-        sessions = {row[0] for row in self._db.execute("SELECT session FROM ticket_uses WHERE id = ?", (ticket_id,))}
+        sessions = {
+            row[0] for row in self._file.db.execute("SELECT session FROM ticket_uses WHERE id = ?", (ticket_id,))
+        }
         if session in sessions:
             return Use.USED
         if self._clock() >= stub.new_until:
@@ -135,30 +101,30 @@ class SqliteTickets:
         if stub.uses and len(sessions) >= stub.uses:
             return Use.USED_UP
         if stub.uses:
-            self._db.execute("INSERT INTO ticket_uses VALUES (?, ?)", (ticket_id, session))
+            self._file.db.execute("INSERT INTO ticket_uses VALUES (?, ?)", (ticket_id, session))
         return Use.USED
 
     def _spend(self, ticket_id: str, session: str, used: Allotment) -> Allotment:
         row = (ticket_id, session, used.seconds or 0.0, used.tokens or 0, used.nanos or 0)
-        self._db.execute("INSERT OR REPLACE INTO ticket_spent VALUES (?, ?, ?, ?, ?)", row)
-        totals = self._db.execute(
+        self._file.db.execute("INSERT OR REPLACE INTO ticket_spent VALUES (?, ?, ?, ?, ?)", row)
+        totals = self._file.db.execute(
             "SELECT sum(seconds), sum(tokens), sum(nanos) FROM ticket_spent WHERE id = ?", (ticket_id,)
         ).fetchone()
         return Allotment(*totals)
 
     def _revoke(self, mark: str, ticket_id: str | None) -> None:
-        self._db.execute("INSERT OR REPLACE INTO revocations VALUES (?, ?)", (mark, self._clock()))
-        self._db.execute("DELETE FROM tickets WHERE id = ?", (ticket_id,))
+        self._file.db.execute("INSERT OR REPLACE INTO revocations VALUES (?, ?)", (mark, self._clock()))
+        self._file.db.execute("DELETE FROM tickets WHERE id = ?", (ticket_id,))
 
     def _revocations(self, since: float) -> dict[str, float]:
-        return dict(self._db.execute("SELECT mark, at FROM revocations WHERE at >= ?", (since,)).fetchall())
+        return dict(self._file.db.execute("SELECT mark, at FROM revocations WHERE at >= ?", (since,)).fetchall())
 
     def _prune(self) -> None:
         now = self._clock()
         if now - self._pruned_at < PRUNE_S:
             return
         self._pruned_at = now
-        self._db.execute("DELETE FROM tickets WHERE expires_at <= ?", (now,))
-        self._db.execute("DELETE FROM ticket_uses WHERE id NOT IN (SELECT id FROM tickets)")
-        self._db.execute("DELETE FROM ticket_spent WHERE id NOT IN (SELECT id FROM tickets)")
-        self._db.execute("DELETE FROM revocations WHERE at < ?", (now - KEEP_REVOCATIONS_S,))
+        self._file.db.execute("DELETE FROM tickets WHERE expires_at <= ?", (now,))
+        self._file.db.execute("DELETE FROM ticket_uses WHERE id NOT IN (SELECT id FROM tickets)")
+        self._file.db.execute("DELETE FROM ticket_spent WHERE id NOT IN (SELECT id FROM tickets)")
+        self._file.db.execute("DELETE FROM revocations WHERE at < ?", (now - KEEP_REVOCATIONS_S,))

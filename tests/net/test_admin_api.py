@@ -327,7 +327,7 @@ async def test_what_a_tenant_used_earlier_is_asked_of_the_ledger(start: Start, o
 async def test_a_ledger_that_fails_is_said_to_fail(start: Start, tmp_path: Path) -> None:
     """Usage is answered with 503; tenants with what this process knows, and a word that it is not all."""
     running = await start(admin=operator(), store={"path": str(tmp_path / "usage.db")})
-    running.relay._ledger._connection.close()  # type: ignore[attr-defined]
+    running.relay._ledger._file._connection.close()  # type: ignore[attr-defined]
     status, body = await ask(running, "/admin/usage")
     assert (status, body["error"]["status"]) == (503, "UNAVAILABLE")
     status, tenant = await ask(running, "/admin/tenants/acme")

@@ -42,13 +42,16 @@ class Stage:
 
 
 def configuration(folder: Path, simulator: str) -> Path:
-    """Three tenants: one close to its budget, one with room, one without limits."""
+    """Three tenants: one close to its day's budget, one with room, one without limits.
+
+    The month's budget holds thirty-one days of what `used_for_a_month` books, whatever day it is.
+    """
     keys = {}
     for name in (*TENANTS, "google", "admin"):
         keys[name] = folder / f"{name}.key"
         keys[name].write_text(TOKEN if name == "admin" else f"{name}-key-0123456789")
     quotas: dict[str, dict[str, Any]] = {
-        "acme": {"concurrent_sessions": 50, "day": {"money": "2.50"}, "month": {"money": "40.00"}},
+        "acme": {"concurrent_sessions": 50, "day": {"money": "2.50"}, "month": {"money": "70.00"}},
         "clinic": {"day": {"tokens": 4_000_000, "audio": "10h"}},
         "roomy": {},
     }

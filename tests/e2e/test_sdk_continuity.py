@@ -84,6 +84,11 @@ def test_the_javascript_sdk_resumes_after_its_own_socket_is_lost(director: Direc
     played = director.play(JAVASCRIPT, request(director, JAVASCRIPT, *steps, *last))
 
     assert played.failure is None
-    assert len({connection["session"] for connection in played.google}) == 1
     assert "Before this you said: My favourite colour is green." in played.said
-    assert len(played.google) == 2, "one goAway, and no new connection to Google for the client's sake"
+    first, second, *later = played.google
+    assert first["session"] == second["session"]
+    assert [len(connection["messages"]) > 1 for connection in (first, second)] == [True, True]
+    # The last answer ends with a goAway too, so a connection may be on its way already: nothing has been said on it.
+    assert [len(connection["messages"]) > 1 for connection in later] == [False] * len(later), (
+        "one goAway between the two turns, and no new connection to Google for the client's sake"
+    )

@@ -28,7 +28,7 @@ SOON = {"settle_every": "50ms"}
 
 @pytest.fixture
 def server() -> Iterator[RedisServer]:
-    """A Redis that a test may harm."""
+    """A Redis that a test may harm. Asked for before `start`, it outlives the relays, which then end without delay."""
     with redis_server() as running:
         yield running
 
@@ -126,7 +126,7 @@ async def test_a_quiet_session_is_not_written_again_and_again(start: Start, tmp_
 # The shared ledger ---------------------------------------------------------------------------------------------------
 
 
-async def test_two_relays_keep_one_limit(start: Start, server: RedisServer) -> None:
+async def test_two_relays_keep_one_limit(server: RedisServer, start: Start) -> None:
     """A place taken at one is taken at the other, and free again when the session has ended."""
     limits = quotas(concurrent_sessions=1)
     one, other = [await start(tenant=limits, store=shared(server)) for _ in range(2)]
@@ -140,7 +140,7 @@ async def test_two_relays_keep_one_limit(start: Start, server: RedisServer) -> N
 
 
 async def test_a_budget_spent_at_one_relay_ends_sessions_at_another(
-    start: Start, server: RedisServer, origin: Origin
+    server: RedisServer, start: Start, origin: Origin
 ) -> None:
     """Within a moment; both know the sum of both."""
     limits = quotas(day={"tokens": 100})
@@ -154,7 +154,7 @@ async def test_a_budget_spent_at_one_relay_ends_sessions_at_another(
     assert [await end_of(spender), await end_of(quiet)] == [words, words]
 
 
-async def test_a_parked_session_lends_its_place_to_its_own_client(start: Start, server: RedisServer) -> None:
+async def test_a_parked_session_lends_its_place_to_its_own_client(server: RedisServer, start: Start) -> None:
     """A client that drops and comes back at once finds a place although the limit is one."""
     async with simulator() as gemini:
         running = await start(
@@ -176,7 +176,7 @@ async def test_a_parked_session_lends_its_place_to_its_own_client(start: Start, 
 
 @pytest.mark.parametrize("fault", ["stop", "kill"])
 async def test_a_dead_redis_delays_no_live_message(
-    start: Start, server: RedisServer, origin: Origin, fault: str
+    server: RedisServer, start: Start, origin: Origin, fault: str
 ) -> None:
     """Live sessions go on as before, new ones are refused at once, and everything is settled once it is back."""
     origin.script = says(*[report(1, turnComplete=True)] * 60)
@@ -216,7 +216,7 @@ async def slowest_of(socket: Any, count: int) -> float:
 
 
 async def test_sessions_may_begin_within_a_share_while_redis_is_away(
-    start: Start, server: RedisServer, origin: Origin
+    server: RedisServer, start: Start, origin: Origin
 ) -> None:
     """`when_down: open`: this replica's part of each limit, and what it knows of the budget."""
     origin.script = says(report(10, turnComplete=True))
@@ -243,7 +243,7 @@ async def test_sessions_may_begin_within_a_share_while_redis_is_away(
     assert (await refusal(running))[1] > 5  # the budget is used up until midnight
 
 
-async def test_tenants_without_limits_need_no_ledger(start: Start, server: RedisServer) -> None:
+async def test_tenants_without_limits_need_no_ledger(server: RedisServer, start: Start) -> None:
     """Nothing is asked that nobody has to answer."""
     running = await start(store=shared(server))
     server.process.kill()
@@ -252,7 +252,7 @@ async def test_tenants_without_limits_need_no_ledger(start: Start, server: Redis
     await socket.send_json(microphone(0.1))
 
 
-async def test_losing_and_finding_the_ledger_is_told_once(start: Start, server: RedisServer) -> None:
+async def test_losing_and_finding_the_ledger_is_told_once(server: RedisServer, start: Start) -> None:
     """One line when it fails and one when it is back, not one for every attempt."""
     with capture_logs() as logs:
         running = await start(store=shared(server))

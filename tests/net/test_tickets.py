@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from relay.net import warden
 from tests.net.conftest import KEY, TENANT_KEY, WAIT_S, Origin, Running, Start, end_of
 from tests.net.continuing import gone
-from tests.store.servers import redis_server
+from tests.store.servers import RedisServer, redis_server
 
 CONSTRAINED = "/ws/google.ai.generativelanguage.v1alpha.GenerativeService.BidiGenerateContentConstrained"
 OTHER_KEY = "relay_other-tenant-key-987654"
@@ -244,11 +244,16 @@ async def test_new_sessions_have_a_time_of_their_own(start: Start) -> None:
 
 
 @pytest.fixture
-async def replicas(start: Start) -> AsyncIterator[list[Running]]:
+def server() -> Iterator[RedisServer]:
+    """A Redis; asked for before `start`, it outlives the relays, which then end without delay."""
+    with redis_server() as running:
+        yield running
+
+
+@pytest.fixture
+async def replicas(server: RedisServer, start: Start) -> list[Running]:
     """Two relays on one Redis."""
-    with redis_server() as server:
-        store = {"kind": "redis", "url": server.url}
-        yield [await start(store=store, tenants=[OTHER]) for _ in range(2)]
+    return [await start(store={"kind": "redis", "url": server.url}, tenants=[OTHER]) for _ in range(2)]
 
 
 @pytest.mark.parametrize("by", ["name", "endUser", "all"])

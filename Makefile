@@ -1,6 +1,8 @@
 # `make run` and `make test` set up everything they need; the rest assumes nothing either.
 PYTHON ?= python3
 BIN := .venv/bin
+# Tests mostly wait; files are shared out among as many processes as there are cores, four at most.
+SPREAD ?= --numprocesses auto --maxprocesses 4 --dist loadscope
 
 .PHONY: run test check fmt bench proof clean
 
@@ -9,7 +11,7 @@ run: .venv/ready ## the relay with its demo page: on Gemini when GEMINI_API_KEY 
 
 test: .venv/ready-dev ## every test; says loudly what it had to skip, and may skip nothing when CI=true
 	$(BIN)/python tests/install_extras.py
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(SPREAD) $(ARGS)
 
 check: .venv/ready-dev ## formatting, lint, types
 	$(BIN)/ruff format --check .

@@ -176,7 +176,7 @@ def test_denied_wins_over_allowed() -> None:
     assert paths(ruling) == ["setup.labels", "setup.tools.googleSearch", "setup.generationConfig.seed"]
 
 
-@pytest.mark.parametrize("deny", [{"*"}, {"*", "tools.googleSearch"}], ids=str)
+@pytest.mark.parametrize("deny", [{"*"}, {"*", "tools.googleSearch"}], ids=lambda names: " ".join(sorted(names)))
 def test_everything_can_be_denied(deny: set[str]) -> None:
     """`deny: ["*"]` leaves nothing of a client's setup."""
     ruling = ruled(policy(("*",), deny=frozenset(deny)), labels={}, tools=[{"codeExecution": {}}], sessionResumption={})

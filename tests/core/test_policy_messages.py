@@ -113,7 +113,7 @@ def test_turn_complete_alone_is_allowed() -> None:
     assert judged(policy(), "clientContent", {"turnComplete": True}) == ({"turnComplete": True}, [])
 
 
-@pytest.mark.parametrize("roles", [{"user", "model"}, {"*"}], ids=str)
+@pytest.mark.parametrize("roles", [{"user", "model"}, {"*"}], ids=lambda names: " ".join(sorted(names)))
 def test_roles_can_be_allowed(roles: set[str]) -> None:
     """An operator may trust a client with more."""
     body = {"turns": [turn("model")]}
@@ -152,7 +152,7 @@ def test_what_was_empty_before_stays() -> None:
     assert (found, len(violations)) == (body, 1)
 
 
-@pytest.mark.parametrize("parts", [{"text", "inlineData"}, {"*"}], ids=str)
+@pytest.mark.parametrize("parts", [{"text", "inlineData"}, {"*"}], ids=lambda names: " ".join(sorted(names)))
 def test_parts_can_be_allowed(parts: set[str]) -> None:
     """An operator may let images in."""
     body = {"turns": [turn("user", IMAGE)]}

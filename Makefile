@@ -33,6 +33,7 @@ proof: .venv/ready-dev ## every message and every token accounted for, every lim
 	$(BIN)/python -m proof usage --store redis
 	$(BIN)/python -m proof admission
 	$(BIN)/python -m proof budget
+	$(BIN)/python -m proof mutations
 
 clean: ## forget the environments
 	rm -rf .venv .venv-sdk1 tests/js/node_modules

@@ -14,7 +14,7 @@ try:
 except ImportError:  # pyproject.toml asks for it on Linux only
     from asyncio import new_event_loop  # type: ignore[assignment]
 
-from proof import admission, budget, handovers, leaks, matrix, outage, usage
+from proof import admission, budget, handovers, leaks, matrix, mutating, outage, usage
 from proof.client import ProofError
 from proof.figures import note, save
 from relay.config import ConfigError
@@ -72,7 +72,11 @@ def _parser() -> argparse.ArgumentParser:
     doors.set_defaults(run=_admission)
     limits = commands.add_parser("budget", help="tenants that use more than they may")
     limits.set_defaults(run=_budget)
-    for command in (many, faults, lives, tokens, doors, limits):
+    without = commands.add_parser("mutations", help="each protection switched off: does a test fail?")
+    without.add_argument("--only", action="append", default=[], metavar="ROW", help="a row, or words of a protection")
+    without.add_argument("--jobs", type=int, default=2, help="how many at a time")
+    without.set_defaults(run=_mutations)
+    for command in (many, faults, lives, tokens, doors, limits, without):
         command.add_argument("--json", type=Path, metavar="FILE", help="save every figure here")
     return parser
 
@@ -139,6 +143,13 @@ async def _budget(options: argparse.Namespace) -> list[str]:
     print(budget.shown(verdicts))
     save(options.json, budget.json(verdicts))
     return budget.broken(verdicts)
+
+
+async def _mutations(options: argparse.Namespace) -> list[str]:
+    verdicts = await mutating.run(options.only, options.jobs)
+    print(mutating.shown(verdicts))
+    save(options.json, mutating.json(verdicts))
+    return mutating.broken(verdicts)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import contextlib
 import hashlib
 import json
@@ -135,6 +136,12 @@ _TOKEN_VARIABLE = "RELAY_ADMIN_TOKEN"  # noqa: S105 - a name, not a token
 
 
 def _announce(line: str) -> None:
+    """Say that everything listens; what start-up has made stays for good, so no collection has to look at it again.
+
+    That look took 80 ms every now and then, in which no call went on.
+    """
+    gc.collect()
+    gc.freeze()
     print(line, flush=True)
 
 

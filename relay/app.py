@@ -43,8 +43,9 @@ from relay.net.faults import Faults
 from relay.net.handles import HandleSealer
 from relay.net.leg import LegLimits
 from relay.net.minting import Desk
+from relay.net.pages import Pages
 from relay.net.registry import Registry
-from relay.net.server import ALIAS, Admitted, Bounds, Pages, Parts, Server
+from relay.net.server import ALIAS, Admitted, Bounds, Parts, Server
 from relay.net.warden import Warden
 
 DEMO_VOICES = ("Kore", "Puck", "Charon", "Fenrir", "Aoede", "Leda", "Orus", "Zephyr")

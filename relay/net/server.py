@@ -6,13 +6,10 @@ own limits. A path is taken from the request line as it came, never from a rebui
 
 import asyncio
 import functools
-import json
-import math
 import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
@@ -30,7 +27,7 @@ from relay.log import Scrubber
 from relay.metrics import Metrics
 from relay.net import faults, minting, tcp
 from relay.net.accounts import Accounts
-from relay.net.admission import RETRY_AFTER_S, Gate
+from relay.net.admission import Gate
 from relay.net.auth import PROTOCOL, Authenticator, Identity, KeyInUrlError, credential_of
 from relay.net.diary import Diary
 from relay.net.driver import Driver, Wiring
@@ -40,12 +37,13 @@ from relay.net.handles import HandleSealer
 from relay.net.labels import Labels, LabelsError, labels_of
 from relay.net.leg import LegLimits
 from relay.net.minting import MINT_PATHS, REVOKE_PATHS, BusyError, Desk
+from relay.net.pages import Pages
+from relay.net.refusals import RefusedError, error_answer
 from relay.net.registry import Live, Registry
 from relay.net.report import Report
 from relay.net.tickets import MintError
 from relay.net.upstream import DialError, Upstream
 from relay.net.warden import used_by
-from relay.web import CONTENT_SECURITY_POLICY, Asset
 
 ALIAS = "/v1/live"
 ENDPOINTS = frozenset(
@@ -108,39 +106,6 @@ class Parts:
     random: Callable[[], float]
 
 
-@dataclass(frozen=True, slots=True)
-class Pages:
-    """Static pages and the demo's configuration, by path."""
-
-    assets: Mapping[str, Asset]
-    demo: Mapping[str, Any] | None = None
-    faults: Faults | None = None
-    """What the demo page may do to its simulator; None where it talks to Gemini."""
-
-
-class _RefusedError(Exception):
-    """A handshake that is answered without an upgrade."""
-
-    def __init__(self, status: int, cause: str, words: str, retry_after_s: float = RETRY_AFTER_S) -> None:
-        super().__init__(words)
-        self.status = status
-        self.cause = cause
-        self.words = words
-        self.retry_after_s = retry_after_s
-
-
-_STATUS_NAMES = {
-    400: "INVALID_ARGUMENT",
-    401: "UNAUTHENTICATED",
-    403: "PERMISSION_DENIED",
-    404: "NOT_FOUND",
-    405: "INVALID_ARGUMENT",
-    426: "FAILED_PRECONDITION",
-    429: "RESOURCE_EXHAUSTED",
-    503: "UNAVAILABLE",
-}
-
-
 class Server:
     """Answers every request on the public listener."""
 
@@ -165,50 +130,32 @@ class Server:
                 return await self._desk(request, path)
             if path == faults.PATH and self._pages.faults is not None:
                 return await self._fault(request, self._pages.faults)
-            return self._page(request, path)
-        except _RefusedError as refused:
+            return self._pages.answer(request, path)
+        except RefusedError as refused:
             self._parts.metrics.refused.labels(refused.status, refused.cause).inc()
             _log.info("refused", status=refused.status, cause=refused.cause)
             if refused.status in {429, 503}:
                 self._parts.diary.refused(refused.status, refused.cause)
-            return _error(refused)
+            return error_answer(refused)
 
     def _path(self, request: web.Request) -> str:
         path = re.sub(r"/{2,}", "/", request.raw_path.partition("?")[0])
         if not path.startswith(f"{self._prefix}/"):
-            raise _RefusedError(404, "path", "there is nothing at this path")
+            raise RefusedError(404, "path", "there is nothing at this path")
         return path.removeprefix(self._prefix)
 
-    # Pages ------------------------------------------------------------------------------------------------------------
-
-    def _page(self, request: web.Request, path: str) -> web.StreamResponse:
-        if path == "/demo/config.json" and self._pages.demo is not None:
-            asset = Asset("application/json", json.dumps(self._pages.demo).encode())
-        elif path in self._pages.assets:
-            asset = self._pages.assets[path]
-        else:
-            raise _RefusedError(404, "path", "there is nothing at this path")
-        if request.method not in {hdrs.METH_GET, hdrs.METH_HEAD}:
-            raise _RefusedError(405, "method", "only GET works here")
-        headers = {
-            "Content-Type": asset.content_type,
-            "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-            "X-Content-Type-Options": "nosniff",
-            "Referrer-Policy": "no-referrer",
-            "Cache-Control": "no-store",
-        }
-        return web.Response(body=asset.body, headers=headers)
+    # Beside sessions --------------------------------------------------------------------------------------------------
 
     async def _fault(self, request: web.Request, allowed: Faults) -> web.Response:
         if request.method != hdrs.METH_POST:
-            raise _RefusedError(405, "method", "only POST works here")
+            raise RefusedError(405, "method", "only POST works here")
         identity = await self._authenticate(request, [])
         own = self._parts.tenants[allowed.tenant].origins - {"*"}
         if identity.tenant != allowed.tenant or request.headers.get(hdrs.ORIGIN) not in own:
-            raise _RefusedError(403, "origin", "only the demo page itself may do this")
+            raise RefusedError(403, "origin", "only the demo page itself may do this")
         order = allowed.kinds.get(str(await faults.kind_of(request)))
         if order is None:
-            raise _RefusedError(400, "kind", f"kind: one of {', '.join(allowed.kinds)}")
+            raise RefusedError(400, "kind", f"kind: one of {', '.join(allowed.kinds)}")
         done = order()
         _log.info("fault ordered by the demo page", connections=done)
         return web.json_response({"connections": done}, headers={"Cache-Control": "no-store"})
@@ -217,32 +164,32 @@ class Server:
         """Mint or revoke tickets for a tenant's backend."""
         desk = self._parts.desk
         if request.method != hdrs.METH_POST:
-            raise _RefusedError(405, "method", "only POST works here")
+            raise RefusedError(405, "method", "only POST works here")
         identity = await self._authenticate(request, [])
         admitted, origin = self._parts.tenants[identity.tenant], request.headers.get(hdrs.ORIGIN)
         if identity.grant is not None:
-            raise _RefusedError(403, "not_a_key", "only a tenant's own key may do this")
+            raise RefusedError(403, "not_a_key", "only a tenant's own key may do this")
         if origin is not None and not (admitted.mint_from_pages and origin in admitted.origins):
-            raise _RefusedError(403, "origin", "tickets are not for web pages to ask for: ask from your backend")
+            raise RefusedError(403, "origin", "tickets are not for web pages to ask for: ask from your backend")
         try:
             if path in REVOKE_PATHS:
                 return await minting.revoked(request, desk, identity.tenant)
             return await minting.minted(request, desk, identity.tenant, admitted.policy)
         except MintError as error:
-            raise _RefusedError(400, "ticket", str(error)) from None
+            raise RefusedError(400, "ticket", str(error)) from None
         except BusyError:
-            raise _RefusedError(429, "tickets", "too many tickets at once, try again later", 1.0) from None
+            raise RefusedError(429, "tickets", "too many tickets at once, try again later", 1.0) from None
         except LedgerError:
-            raise _RefusedError(503, "store", "tickets can't be kept now, try again later") from None
+            raise RefusedError(503, "store", "tickets can't be kept now, try again later") from None
 
     # Handshakes -------------------------------------------------------------------------------------------------------
 
     async def _handshake(self, request: web.Request) -> web.StreamResponse:
         parts = self._parts
         if request.method != hdrs.METH_GET:
-            raise _RefusedError(405, "method", "a WebSocket begins with GET")
+            raise RefusedError(405, "method", "a WebSocket begins with GET")
         if request.headers.get(hdrs.UPGRADE, "").lower() != "websocket":
-            raise _RefusedError(426, "no_upgrade", "this endpoint speaks WebSocket")
+            raise RefusedError(426, "no_upgrade", "this endpoint speaks WebSocket")
         protocols = [offer.strip() for offer in request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL, "").split(",")]
         identity = await self._authenticate(request, protocols)
         admitted = parts.tenants[identity.tenant]
@@ -252,15 +199,15 @@ class Server:
         # A parked session yields its place: to its own client, which may be this one, or to another one of its tenant.
         registry, limit = parts.registry, admitted.concurrent_sessions
         if registry.draining or (registry.full and not registry.parked()):
-            raise _RefusedError(503, "capacity", "the relay has no room for another session, try again later")
+            raise RefusedError(503, "capacity", "the relay has no room for another session, try again later")
         if limit is not None and registry.of_tenant(identity.tenant) - registry.parked(identity.tenant) >= limit:
-            raise _RefusedError(429, "concurrent_sessions", "this tenant has as many sessions as it may")
+            raise RefusedError(429, "concurrent_sessions", "this tenant has as many sessions as it may")
         live = Live(secrets.token_hex(8), identity.tenant, grant=identity.grant)
         here = registry.of_tenant(identity.tenant) - registry.parked(identity.tenant)
         with registry.admitted(live):
             refused = await parts.gate.admit(live.tenant, live.id, here)
             if refused is not None:
-                raise _RefusedError(refused.status, refused.cause, refused.words, refused.retry_after_s)
+                raise RefusedError(refused.status, refused.cause, refused.words, refused.retry_after_s)
             try:
                 return await self._serve(request, live, admitted, labels)
             finally:
@@ -271,12 +218,12 @@ class Server:
         try:
             identity = await self._parts.authenticator.authenticate(credential) if credential is not None else None
         except LedgerError:
-            raise _RefusedError(503, "store", "this credential can't be checked now, try again later") from None
+            raise RefusedError(503, "store", "this credential can't be checked now, try again later") from None
         except KeyInUrlError:
             words = "a tenant's key may not stand in a URL: use a ticket, or a header"
-            raise _RefusedError(401, "key_in_url", words) from None
+            raise RefusedError(401, "key_in_url", words) from None
         if identity is None or identity.tenant not in self._parts.tenants:
-            raise _RefusedError(401, "credential", "no valid credential, or more than one")
+            raise RefusedError(401, "credential", "no valid credential, or more than one")
         return identity
 
     async def _serve(self, request: web.Request, live: Live, admitted: Admitted, labels: Labels) -> web.StreamResponse:
@@ -291,7 +238,7 @@ class Server:
         try:
             await socket.prepare(request)
         except web.HTTPException:
-            raise _RefusedError(400, "handshake", "not a valid WebSocket handshake") from None
+            raise RefusedError(400, "handshake", "not a valid WebSocket handshake") from None
         except ConnectionResetError:
             return web.Response(status=400)  # nobody is left to read it
         raw = request.get_extra_info("socket")
@@ -356,24 +303,14 @@ class Server:
 def _check_origin(origin: str | None, allowed: frozenset[str]) -> None:
     """Only browsers send an Origin, and a page of any site can open a socket to us: hence an exact list."""
     if origin is not None and origin not in allowed and "*" not in allowed:
-        raise _RefusedError(403, "origin", "this origin may not connect")
+        raise RefusedError(403, "origin", "this origin may not connect")
 
 
 def _labels(request: web.Request, grant: Grant | None) -> Labels:
     try:
         return labels_of(request.headers, grant)
     except LabelsError as error:
-        raise _RefusedError(400, "labels", str(error)) from None
-
-
-def _error(refused: _RefusedError) -> web.Response:
-    body = {
-        "error": {"code": refused.status, "message": refused.words, "status": _STATUS_NAMES[refused.status]},
-    }
-    headers = {"Retry-After": str(math.ceil(refused.retry_after_s))} if refused.status in {429, 503} else {}
-    if refused.status == 426:
-        headers[hdrs.UPGRADE] = "websocket"
-    return web.json_response(body, status=refused.status, headers=headers)
+        raise RefusedError(400, "labels", str(error)) from None
 
 
 async def _plain_headers(_request: web.Request, response: web.StreamResponse) -> None:

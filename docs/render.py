@@ -43,11 +43,12 @@ Every way a session can end. The client gets the code, and the words, followed b
 field, which rule); the whole reason has at most 123 bytes. Google's own words stay in the operator's log. *Blame* and
 *reason* are labels of `relay_sessions_total` and fields of the session's log line.
 
-Before the upgrade the relay answers with HTTP instead: 400 no valid handshake, 401 no valid credential or two
-different ones, or a tenant's key in the URL, 403 origin not listed, 404 no such path, 405 not GET, 426 no upgrade
-asked for, 429 the tenant has as many sessions as it may, has begun as many in a minute, or has used up a budget, 503
-the relay is full or shutting down, or its ledger fails. 429 and 503 carry `Retry-After`, in seconds: for a budget,
-until it begins anew.
+Before the upgrade the relay answers with HTTP instead: 400 no valid request or handshake, 401 no valid credential or
+two different ones, or a tenant's key in the URL, 403 origin not listed, 404 no such path, 405 not GET, 421 a name in
+`Host` that is not the relay's, 426 no upgrade asked for, 429 the tenant has as many sessions as it may, has begun as
+many in a minute, or has used up a budget, or its address has too many connections or sends too many requests, 431
+headers too large, 503 the relay is full or shutting down, or its ledger fails. 429 and 503 carry `Retry-After`, in
+seconds: for a budget, until it begins anew. A refused request is the last one of its connection.
 
 """
 

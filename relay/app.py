@@ -7,7 +7,6 @@ and nobody below receives the whole configuration.
 import asyncio
 import json
 import random
-import resource
 import secrets
 import signal
 import ssl
@@ -17,14 +16,14 @@ from dataclasses import replace
 from typing import Any
 
 import structlog
-from aiohttp import web
 from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 
-from relay import __version__, accounting, credentials, log, upstream
+from relay import __version__, accounting, credentials, doorways, log, upstream
 from relay import web as pages
 from relay.config import Config, ConfigError, PolicyRule, Tenant, secret_of
-from relay.config.sections import Handover, Listen, ModelRule, full_model
+from relay.config.listening import Listen
+from relay.config.sections import Handover, ModelRule, full_model
 from relay.core import policy as core
 from relay.core.backend import DEVELOPER, Backend
 from relay.core.dialling import Pace
@@ -42,17 +41,16 @@ from relay.net.entrance import Entrance as Door
 from relay.net.faults import Faults
 from relay.net.handles import HandleSealer
 from relay.net.leg import LegLimits
+from relay.net.listener import Listener
 from relay.net.minting import Desk
 from relay.net.pages import Pages
+from relay.net.refusals import Refusals
 from relay.net.registry import Registry
 from relay.net.server import ALIAS, Admitted, Bounds, Parts, Server
 from relay.net.warden import Warden
 
 DEMO_VOICES = ("Kore", "Puck", "Charon", "Fenrir", "Aoede", "Leda", "Orus", "Zephyr")
 """Prebuilt voices the demo page offers."""
-
-SLOW_HANDSHAKE_S = 10.0
-"""A handshake that drips is cut after this; aiohttp's AppRunner alone would keep it for an hour."""
 
 _log = structlog.get_logger()
 
@@ -74,7 +72,7 @@ class Relay:
         `demo_faults` are what the page may do to that end, by name; each returns how many connections it hit.
         """
         self._config = config
-        room = min(config.listen.max_sessions, _socket_budget())
+        room = min(config.listen.max_sessions, doorways.socket_budget())
         if room < config.listen.max_sessions:
             _log.warning("the limit on open files admits fewer sessions", sessions=room)
         self.registry = Registry(room)
@@ -139,7 +137,7 @@ class Relay:
         )
         self._demo_upstream = demo_upstream
         self._demo_faults = demo_faults or {}
-        self._runners: list[web.AppRunner] = []
+        self._listeners: list[Listener] = []
 
     def _keep_books(self, store_password: SecretStr | None, webhook_secret: SecretStr | None) -> None:
         """Make everything that counts what tenants use."""
@@ -170,12 +168,17 @@ class Relay:
         self._diary.start()
         listen = self._config.listen
         # The admin listener comes first and goes last: health must be visible throughout.
-        operators = admin.application(self.registry, self._gate, self._metrics, lambda: self._exports.degraded)
+        own, public = doorways.of(self._config, self._metrics, Refusals(self._metrics, self._diary))
+        operators = admin.application(self.registry, self._gate, self._metrics, lambda: self._exports.degraded, own)
         if self._admin_token is not None:
             self._admin_api(self._admin_token.get_secret_value()).add_to(operators)
-        admin_port = await self._bind(operators, self._config.admin.host, self._config.admin.port, None)
-        server = Server(self._parts, self._pages(), listen.path_prefix)
-        port = await self._bind(server.application(), listen.host, listen.port, _tls(listen))
+        admin_listener = Listener(operators, own, listen.handshake_timeout)
+        self._listeners.append(admin_listener)
+        admin_port = await admin_listener.open(self._config.admin.host, self._config.admin.port, None)
+        server = Server(self._parts, self._pages(), listen.path_prefix, public)
+        listener = Listener(server.application(), public, listen.handshake_timeout)
+        self._listeners.append(listener)
+        port = await listener.open(listen.host, listen.port, _tls(listen))
         scheme = "https" if listen.tls else "http"
         addresses = {
             "listen": f"{scheme}://{_host(listen.host)}:{port}{listen.path_prefix}",
@@ -192,8 +195,8 @@ class Relay:
         left = await self.registry.drain(limits.drain_timeout, limits.close_timeout)
         self.registry.stop()
         self._diary.stop()
-        for runner in reversed(self._runners):
-            await runner.cleanup()
+        for listener in reversed(self._listeners):
+            await listener.close()
         await self._upstream.stop()
         await self.warden.stop()
         await self._accounts.stop()
@@ -211,16 +214,6 @@ class Relay:
         await stopped.wait()
         left = await self.stop()
         _log.info("stopped", sessions_cut=left)
-
-    async def _bind(self, application: web.Application, host: str, port: int, tls: ssl.SSLContext | None) -> int:
-        runner = web.AppRunner(
-            application, access_log=None, handle_signals=False, keepalive_timeout=SLOW_HANDSHAKE_S, shutdown_timeout=1.0
-        )
-        await runner.setup()
-        self._runners.append(runner)
-        site = web.TCPSite(runner, host, port, ssl_context=tls)
-        await site.start()
-        return int(runner.addresses[0][1])
 
     def _admin_api(self, token: str) -> AdminApi:
         prices = self._config.prices
@@ -347,12 +340,6 @@ def _tls(listen: Listen) -> ssl.SSLContext | None:
 
 def _own_names(listen: Listen) -> set[str]:
     return {"127.0.0.1", "localhost", _host(listen.host)}
-
-
-def _socket_budget() -> int:
-    """Sessions that fit the process's file limit: two sockets each, and some to spare."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max((soft - 128) // 2, 1)
 
 
 def _host(host: str) -> str:

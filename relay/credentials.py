@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pydantic import SecretStr
 
 from relay.config import ConfigError, Tenant, secret_of
-from relay.config.sections import Admin, Jwt
+from relay.config.listening import Admin
+from relay.config.sections import Jwt
 from relay.net import key_sets
 from relay.net.auth import TenantKeys
 from relay.net.jwt_tokens import Claims, JwtTokens, KeySet, Provider

@@ -149,7 +149,7 @@ class Metrics:
             buckets=_FIRST_AUDIO_BUCKETS_S,
             registry=registry,
         )
-        self._of_exports(registry)
+        self._of_surroundings(registry)
         build = Gauge("relay_build_info", "Always 1; the version is a label.", ["version"], registry=registry)
         build.labels(__version__).set(1)
         disable_created_metrics()  # type: ignore[no-untyped-call]  # each counter would have a second series
@@ -178,7 +178,10 @@ class Metrics:
         for reason in CloseReason:
             self.sessions.labels(tenant, reason.label, reason.blame.value)
 
-    def _of_exports(self, registry: CollectorRegistry) -> None:
+    def _of_surroundings(self, registry: CollectorRegistry) -> None:
+        self.connections = Gauge(
+            "relay_connections", "Connections of clients, those without a session included.", registry=registry
+        )
         self.export_records = Counter(
             "relay_export_records", "Usage records that were delivered.", ["sink"], registry=registry
         )

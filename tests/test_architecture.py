@@ -31,7 +31,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "upstream": {"core", "config", "net"},
     "accounting": {"core", "config", "net", "store", "metrics"},
     "credentials": {"config", "net"},
-    "app": {"core", "config", "net", "upstream", "accounting", "credentials", "metrics", "log", "web"},
+    "doorways": {"core", "config", "net", "metrics"},
+    "app": {"core", "config", "net", "upstream", "accounting", "credentials", "doorways", "metrics", "log", "web"},
     "console": set(),
     "ticket_cli": set(),
     "cli": {"app", "config", "console", "sim", "log", "core", "ticket_cli"},
@@ -88,7 +89,7 @@ def test_only_the_composition_root_sees_the_whole_configuration() -> None:
         and (node.module or "").startswith("relay.config")
         and any(alias.name == "Config" for alias in node.names)
     }
-    assert {part(module) for module in users} <= {"config", "app", "cli"}
+    assert {part(module) for module in users} <= {"config", "app", "doorways", "cli"}
 
 
 def imported_before(module: str) -> set[str]:
@@ -119,7 +120,7 @@ def test_only_the_driver_starts_tasks() -> None:
     """A task that nobody owns outlives its session: they are born in one TaskGroup per session, and nowhere else.
 
     The accounts and the warden have one task each for the process, and exports one for each place, which the
-    composition root starts and waits for.
+    composition root starts and waits for. A listener has one for each connection that is being accepted.
     """
     starters = {
         module
@@ -131,6 +132,7 @@ def test_only_the_driver_starts_tasks() -> None:
         "relay.net.driver",
         "relay.net.accounts",
         "relay.net.exports",
+        "relay.net.listener",
         "relay.net.warden",
         "relay.sim.connection",
     }  # the simulator has its own

@@ -5,7 +5,7 @@ Nothing here reads a file or the environment; `relay.config.loading` does.
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
@@ -13,63 +13,12 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_va
 from relay.config.accounting import Prices, Quotas, Store, UsageRecords
 from relay.config.base import Name
 from relay.config.base import Section as _Section
+from relay.config.listening import Admin, Listen
 from relay.config.units import Bytes, Seconds
 from relay.core import policy as core
 from relay.core import schema
 from relay.core.client_frames import canonical
 from relay.core.refusals import Refusal
-
-Port = Annotated[int, Field(ge=0, le=65535, strict=True)]
-
-
-class Tls(_Section):
-    """Files of the listener's certificate."""
-
-    cert: Path = Field(description="PEM file with the certificate chain.")
-    key: Path = Field(description="PEM file with the private key.")
-
-    @field_validator("cert", "key")
-    @classmethod
-    def _readable(cls, path: Path) -> Path:
-        if not path.is_file():
-            raise ValueError("no such file")
-        return path
-
-
-class Listen(_Section):
-    """The public listener, where clients connect."""
-
-    host: str = Field("127.0.0.1", description="Address to bind; 0.0.0.0 for all.")
-    port: Port = Field(8080, description="TCP port; 0 picks a free one.")
-    tls: Tls | None = Field(None, description="Serve wss:// directly. The Python SDK always dials wss.")
-    path_prefix: str = Field("", description='Path in front of every endpoint, such as "/voice".')
-    max_sessions: int = Field(
-        1000, ge=1, description="Sessions at once, all tenants together; more are refused with 503."
-    )
-
-    @field_validator("path_prefix")
-    @classmethod
-    def _rooted(cls, prefix: str) -> str:
-        if prefix and not re.fullmatch(r"(/[A-Za-z0-9_.~-]+)+", prefix):
-            raise ValueError('must be empty or like "/voice", with no slash at its end')
-        return prefix
-
-
-class Admin(_Section):
-    """The operator's listener: /healthz, /readyz, /metrics, and with a token /admin/; admin.md tells more."""
-
-    host: str = Field("127.0.0.1", description="Address to bind; keep it off the public network.")
-    port: Port = Field(9090, description="TCP port; 0 picks a free one.")
-    token: SecretStr | None = Field(
-        None, description='Opens the admin API and its page, 16 characters or more; only as "${NAME}".'
-    )
-    token_file: Path | None = Field(None, description="File that holds this token.")
-
-    @model_validator(mode="after")
-    def _one_token(self) -> Self:
-        if self.token is not None and self.token_file is not None:
-            raise ValueError("has both token and token_file: keep one")
-        return self
 
 
 class Vertex(_Section):

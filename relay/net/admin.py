@@ -3,20 +3,33 @@
 What is behind the operator's token is in `relay.net.admin_api`.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from relay.metrics import Metrics
 from relay.net.admission import Gate
+from relay.net.doorway import Doorway, plain_headers
+from relay.net.listener import first_of
+from relay.net.refusals import RefusedError
 from relay.net.registry import Registry
 
 
 def application(
-    registry: Registry, gate: Gate, metrics: Metrics, exports_degraded: Callable[[], bool]
+    registry: Registry, gate: Gate, metrics: Metrics, exports_degraded: Callable[[], bool], doorway: Doorway
 ) -> web.Application:
     """`/healthz`: the loop turns. `/readyz`: new sessions are admitted. `/metrics`: Prometheus text."""
+
+    @web.middleware
+    async def passing(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        try:
+            with doorway.passing(request, first_of(request)):
+                return await handler(request)
+        except RefusedError as refused:
+            return doorway.refuse(request, refused)
 
     async def healthz(_request: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
@@ -35,7 +48,8 @@ def application(
                 live.flow.report()
         return web.Response(body=generate_latest(metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    admin = web.Application()
+    admin = web.Application(middlewares=[passing])
+    admin.on_response_prepare.append(plain_headers)
     admin.router.add_get("/healthz", healthz)
     admin.router.add_get("/readyz", readyz)
     admin.router.add_get("/metrics", metrics_page)

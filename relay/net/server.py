@@ -1,7 +1,8 @@
 """The public listener: a handshake becomes a session, or an HTTP answer that says why not.
 
-Everything is checked before the upgrade, in this order: path, method, credential, origin, labels, room, the tenant's
-own limits. A path is taken from the request line as it came, never from a rebuilt URL; only runs of slashes are folded.
+Everything is checked before the upgrade, in this order: what `relay.net.doorway` asks of every request, path, method,
+credential, origin, labels, room, the tenant's own limits. A path is taken from the request line as it came, never from
+a rebuilt URL; only runs of slashes are folded.
 """
 
 import asyncio
@@ -30,15 +31,17 @@ from relay.net.accounts import Accounts
 from relay.net.admission import Gate
 from relay.net.auth import PROTOCOL, Authenticator, Identity, KeyInUrlError, credential_of
 from relay.net.diary import Diary
+from relay.net.doorway import Doorway, plain_headers
 from relay.net.driver import Driver, Wiring
 from relay.net.engine import Socket
 from relay.net.faults import Faults
 from relay.net.handles import HandleSealer
 from relay.net.labels import Labels, LabelsError, labels_of
 from relay.net.leg import LegLimits
+from relay.net.listener import first_of
 from relay.net.minting import MINT_PATHS, REVOKE_PATHS, BusyError, Desk
 from relay.net.pages import Pages
-from relay.net.refusals import RefusedError, error_answer
+from relay.net.refusals import RefusedError
 from relay.net.registry import Live, Registry
 from relay.net.report import Report
 from relay.net.tickets import MintError
@@ -109,8 +112,9 @@ class Parts:
 class Server:
     """Answers every request on the public listener."""
 
-    def __init__(self, parts: Parts, pages: Pages, path_prefix: str) -> None:
+    def __init__(self, parts: Parts, pages: Pages, path_prefix: str, doorway: Doorway) -> None:
         self._parts = parts
+        self._doorway = doorway
         self._pages = pages
         self._prefix = path_prefix
 
@@ -118,25 +122,24 @@ class Server:
         """The aiohttp application: one route, because paths are matched here and nowhere else."""
         application = web.Application()
         application.router.add_route("*", "/{tail:.*}", self._answer)
-        application.on_response_prepare.append(_plain_headers)
+        application.on_response_prepare.append(plain_headers)
         return application
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         try:
-            path = self._path(request)
-            if path in ENDPOINTS:
-                return await self._handshake(request)
-            if path in MINT_PATHS or path in REVOKE_PATHS:
-                return await self._desk(request, path)
-            if path == faults.PATH and self._pages.faults is not None:
-                return await self._fault(request, self._pages.faults)
-            return self._pages.answer(request, path)
+            with self._doorway.passing(request, first_of(request)):
+                return await self._route(request, self._path(request))
         except RefusedError as refused:
-            self._parts.metrics.refused.labels(refused.status, refused.cause).inc()
-            _log.info("refused", status=refused.status, cause=refused.cause)
-            if refused.status in {429, 503}:
-                self._parts.diary.refused(refused.status, refused.cause)
-            return error_answer(refused)
+            return self._doorway.refuse(request, refused)
+
+    async def _route(self, request: web.Request, path: str) -> web.StreamResponse:
+        if path in ENDPOINTS:
+            return await self._handshake(request)
+        if path in MINT_PATHS or path in REVOKE_PATHS:
+            return await self._desk(request, path)
+        if path == faults.PATH and self._pages.faults is not None:
+            return await self._fault(request, self._pages.faults)
+        return self._pages.answer(request, path)
 
     def _path(self, request: web.Request) -> str:
         path = re.sub(r"/{2,}", "/", request.raw_path.partition("?")[0])
@@ -190,6 +193,9 @@ class Server:
             raise RefusedError(405, "method", "a WebSocket begins with GET")
         if request.headers.get(hdrs.UPGRADE, "").lower() != "websocket":
             raise RefusedError(426, "no_upgrade", "this endpoint speaks WebSocket")
+        if request.headers.get(hdrs.CONTENT_LENGTH, "0") != "0" or hdrs.TRANSFER_ENCODING in request.headers:
+            # what a proxy takes for a body we would take for WebSocket frames
+            raise RefusedError(400, "handshake", "a WebSocket handshake has no body")
         protocols = [offer.strip() for offer in request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL, "").split(",")]
         identity = await self._authenticate(request, protocols)
         admitted = parts.tenants[identity.tenant]
@@ -311,7 +317,3 @@ def _labels(request: web.Request, grant: Grant | None) -> Labels:
         return labels_of(request.headers, grant)
     except LabelsError as error:
         raise RefusedError(400, "labels", str(error)) from None
-
-
-async def _plain_headers(_request: web.Request, response: web.StreamResponse) -> None:
-    response.headers[hdrs.SERVER] = "relay"

@@ -24,7 +24,7 @@ async def _stuck_client(running: Running) -> tuple[asyncio.StreamReader, asyncio
     await asyncio.get_running_loop().sock_connect(raw, (host, int(port)))
     reader, writer = await asyncio.open_connection(sock=raw, limit=2**12)
     writer.write(
-        b"GET /v1/live HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"GET /v1/live HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Version: 13\r\n"
         b"Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\nx-goog-api-key: " + TENANT_KEY.encode() + b"\r\n\r\n"
     )

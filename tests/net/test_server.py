@@ -7,7 +7,6 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from relay import app
 from tests.net.conftest import KEY, PATH, TENANT_KEY, WAIT_S, Origin, Start, end_of
 
 SETUP = '{"setup":{}}'
@@ -337,10 +336,9 @@ async def test_early_messages_wait_for_setup_complete_and_keep_their_order(start
     assert origin.received == [f'{{"realtimeInput":{{"text":"{number}"}}}}' for number in range(5)]
 
 
-async def test_a_handshake_that_drips_is_cut(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_handshake_that_drips_is_cut(start: Start) -> None:
     """A client that sends a byte of its headers now and then does not keep its socket: the limit is on the whole."""
-    monkeypatch.setattr(app, "SLOW_HANDSHAKE_S", 0.3)
-    running = await start()
+    running = await start(listen={"handshake_timeout": "300ms"})
     host, port = running.addresses["listen"].removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(b"GET /v1/live HTTP/1.1\r\nX-Slow: ")

@@ -1,4 +1,4 @@
-"""Install what only some tests need: Node packages, Chromium, Redis, promtool, an old SDK. Says loudly what it can't.
+"""Install what only some tests need: Node packages, Chromium, servers, promtool, an old SDK. Says loudly what it can't.
 
 Missing extras skip their tests on a developer's machine; with CI=true those tests fail instead.
 """
@@ -21,6 +21,8 @@ def main() -> None:
         _debian("chromium"),
         _debian("npm", "nodejs"),
         _debian("redis-server"),
+        _debian("nginx", package="nginx-light"),
+        _debian("haproxy"),
         _promtool(),
         _node_packages(),
         _old_sdk(),
@@ -32,13 +34,15 @@ def main() -> None:
         sys.exit("CI may not skip tests")
 
 
-def _debian(command: str, *more: str) -> str | None:
-    if shutil.which(command):
+def _debian(command: str, *more: str, package: str = "") -> str | None:
+    if shutil.which(command) or Path("/usr/sbin", command).exists():
         return None
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         return f"{command} is not installed"
     subprocess.run(["apt-get", "update", "-qq"], check=False)
-    done = subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", command, *more], check=False)
+    done = subprocess.run(
+        ["apt-get", "install", "-y", "-qq", "--no-install-recommends", package or command, *more], check=False
+    )
     return None if done.returncode == 0 else f"apt-get could not install {command}"
 
 

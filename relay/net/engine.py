@@ -77,6 +77,7 @@ class Engine(asyncio.Protocol):
             self._release()
         else:
             self._parse = parser.feed_data
+            self._broken = self._messages.exception() is not None  # by bytes that came right behind the handshake
             self._transport.set_protocol(self)
 
     def start(self, deliver: Deliver) -> None:

@@ -81,7 +81,7 @@ class Connection(web.RequestHandler):
         else:
             _log.error("a request could not be served", exc_info=exc)
             refused = RefusedError(500, "bug", "the relay made a mistake; its log tells more")
-        self._doorway.refusals.tell(refused, str(self._doorway.address(request)))
+        self._doorway.refusals.tell(refused, str(address_of(request.remote or "")))  # its headers can't be believed
         if request.writer.output_size > 0:
             raise ConnectionError("an answer had begun")
         return error_answer(refused)

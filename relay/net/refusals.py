@@ -74,7 +74,7 @@ def _headers(refused: RefusedError) -> dict[str, str]:
     if refused.status in {429, 503}:
         headers[hdrs.RETRY_AFTER] = str(math.ceil(refused.retry_after_s))
     if refused.status == 426:
-        headers[hdrs.UPGRADE] = "websocket"
+        headers |= {hdrs.UPGRADE: "websocket", hdrs.SEC_WEBSOCKET_VERSION: "13"}
     return headers
 
 

@@ -193,6 +193,8 @@ class Server:
             raise RefusedError(405, "method", "a WebSocket begins with GET")
         if request.headers.get(hdrs.UPGRADE, "").lower() != "websocket":
             raise RefusedError(426, "no_upgrade", "this endpoint speaks WebSocket")
+        if request.headers.get(hdrs.SEC_WEBSOCKET_VERSION) != "13":  # aiohttp would take 7 and 8 as well
+            raise RefusedError(426, "version", "this endpoint speaks version 13 of WebSocket")
         if request.headers.get(hdrs.CONTENT_LENGTH, "0") != "0" or hdrs.TRANSFER_ENCODING in request.headers:
             # what a proxy takes for a body we would take for WebSocket frames
             raise RefusedError(400, "handshake", "a WebSocket handshake has no body")

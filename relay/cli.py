@@ -2,8 +2,8 @@
 
 import argparse
 import asyncio
-import gc
 import contextlib
+import gc
 import hashlib
 import json
 import os

@@ -5,11 +5,12 @@ A credential is only ever hashed before anything is looked up with it, and it ne
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import parse_qsl
 
+from multidict import MultiMapping
 from pydantic import SecretStr
 
 from relay.core.tickets import Grant
@@ -73,16 +74,17 @@ class TenantKeys:
         return found
 
 
-def credential_of(headers: Mapping[str, str], protocols: Iterable[str], query: str) -> Presented | None:
+def credential_of(headers: MultiMapping[str], protocols: Iterable[str], query: str) -> Presented | None:
     """The one credential of a handshake, wherever its client put it; None when there is none, or two that differ.
 
     Places (each used by some released client): the `x-goog-api-key` header, `Authorization: Bearer` or `Token`,
     the query's `key` or `access_token`, a subprotocol `relay.key.<credential>`.
     """
-    found = {headers.get("x-goog-api-key", "")}
-    scheme, _, value = headers.get("Authorization", "").partition(" ")
-    if scheme.lower() in {"bearer", "token"}:
-        found.add(value.strip())
+    found = set(headers.getall("x-goog-api-key", []))
+    for line in headers.getall("Authorization", []):
+        scheme, _, value = line.partition(" ")
+        if scheme.lower() in {"bearer", "token"}:
+            found.add(value.strip())
     in_url = {value for name, value in parse_qsl(query) if name in {"key", "access_token"}} - {""}
     found |= in_url
     found.update(protocol.removeprefix(PROTOCOL_KEY) for protocol in protocols if protocol.startswith(PROTOCOL_KEY))

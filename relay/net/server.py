@@ -154,7 +154,7 @@ class Server:
             raise RefusedError(405, "method", "only POST works here")
         identity = await self._authenticate(request, [])
         own = self._parts.tenants[allowed.tenant].origins - {"*"}
-        if identity.tenant != allowed.tenant or request.headers.get(hdrs.ORIGIN) not in own:
+        if identity.tenant != allowed.tenant or not _origins(request) or not _origins(request) <= own:
             raise RefusedError(403, "origin", "only the demo page itself may do this")
         order = allowed.kinds.get(str(await faults.kind_of(request)))
         if order is None:
@@ -169,10 +169,10 @@ class Server:
         if request.method != hdrs.METH_POST:
             raise RefusedError(405, "method", "only POST works here")
         identity = await self._authenticate(request, [])
-        admitted, origin = self._parts.tenants[identity.tenant], request.headers.get(hdrs.ORIGIN)
+        admitted, origins = self._parts.tenants[identity.tenant], _origins(request)
         if identity.grant is not None:
             raise RefusedError(403, "not_a_key", "only a tenant's own key may do this")
-        if origin is not None and not (admitted.mint_from_pages and origin in admitted.origins):
+        if origins and not (admitted.mint_from_pages and origins <= admitted.origins):
             raise RefusedError(403, "origin", "tickets are not for web pages to ask for: ask from your backend")
         try:
             if path in REVOKE_PATHS:
@@ -193,16 +193,12 @@ class Server:
             raise RefusedError(405, "method", "a WebSocket begins with GET")
         if request.headers.get(hdrs.UPGRADE, "").lower() != "websocket":
             raise RefusedError(426, "no_upgrade", "this endpoint speaks WebSocket")
-        if request.headers.get(hdrs.SEC_WEBSOCKET_VERSION) != "13":  # aiohttp would take 7 and 8 as well
-            raise RefusedError(426, "version", "this endpoint speaks version 13 of WebSocket")
-        if request.headers.get(hdrs.CONTENT_LENGTH, "0") != "0" or hdrs.TRANSFER_ENCODING in request.headers:
-            # what a proxy takes for a body we would take for WebSocket frames
-            raise RefusedError(400, "handshake", "a WebSocket handshake has no body")
         protocols = [offer.strip() for offer in request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL, "").split(",")]
         identity = await self._authenticate(request, protocols)
         admitted = parts.tenants[identity.tenant]
-        _check_origin(request.headers.get(hdrs.ORIGIN), admitted.origins)
+        _check_origin(_origins(request), admitted.origins)
         labels = _labels(request, identity.grant)
+        _check_upgrade(request)
         # From here to `admitted` nothing is awaited, so no other handshake can take the place in between.
         # A parked session yields its place: to its own client, which may be this one, or to another one of its tenant.
         registry, limit = parts.registry, admitted.concurrent_sessions
@@ -308,10 +304,24 @@ class Server:
             return Close(CloseReason.TICKET_REFUSED, "it can't be checked now, try again later")
 
 
-def _check_origin(origin: str | None, allowed: frozenset[str]) -> None:
+def _origins(request: web.Request) -> set[str]:
+    """Where a request says that it comes from; none for what is no browser, and more than one is nobody's."""
+    return set(request.headers.getall(hdrs.ORIGIN, []))
+
+
+def _check_origin(origins: set[str], allowed: frozenset[str]) -> None:
     """Only browsers send an Origin, and a page of any site can open a socket to us: hence an exact list."""
-    if origin is not None and origin not in allowed and "*" not in allowed:
+    if not origins <= allowed and "*" not in allowed:
         raise RefusedError(403, "origin", "this origin may not connect")
+
+
+def _check_upgrade(request: web.Request) -> None:
+    """What aiohttp lets pass and a proxy may read in another way."""
+    if request.headers.get(hdrs.SEC_WEBSOCKET_VERSION) != "13":  # aiohttp would take 7 and 8 as well
+        raise RefusedError(426, "version", "this endpoint speaks version 13 of WebSocket")
+    if request.headers.get(hdrs.CONTENT_LENGTH, "0") != "0" or hdrs.TRANSFER_ENCODING in request.headers:
+        # what a proxy takes for a body we would take for WebSocket frames
+        raise RefusedError(400, "handshake", "a WebSocket handshake has no body")
 
 
 def _labels(request: web.Request, grant: Grant | None) -> Labels:

@@ -10,7 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from relay.metrics import Metrics
 from relay.net.admission import Gate
-from relay.net.doorway import Doorway, plain_headers
+from relay.net.doorway import Doorway, plain_headers, plainly_spelt
 from relay.net.listener import first_of
 from relay.net.refusals import RefusedError
 from relay.net.registry import Registry
@@ -27,6 +27,8 @@ def application(
     ) -> web.StreamResponse:
         try:
             with doorway.passing(request, first_of(request)):
+                if not plainly_spelt(request) and not request.path.startswith("/admin"):  # which has its own words
+                    raise RefusedError(404, "path", "there is nothing at this path")
                 return await handler(request)
         except RefusedError as refused:
             return doorway.refuse(request, refused)

@@ -25,6 +25,7 @@ from relay.net import admin_views as views
 from relay.net.accounts import Accounts
 from relay.net.admin_query import BadParameterError, only, tenant_of, usage_query
 from relay.net.diary import SAMPLE_S, Diary
+from relay.net.doorway import plainly_spelt
 from relay.net.registry import Registry
 from relay.net.server import Admitted
 from relay.web import CONTENT_SECURITY_POLICY, Asset
@@ -119,6 +120,8 @@ class AdminApi:
         try:
             if request.path != ROOT and request.path not in self._entrance.assets:
                 self._authenticate(request)
+            if not plainly_spelt(request):
+                raise web.HTTPNotFound
             return await handler(request)
         except BadParameterError as error:
             return _error(_AnsweredError(400, str(error), error.parameter))

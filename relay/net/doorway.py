@@ -86,6 +86,14 @@ class Doorway:
         return error_answer(refused)
 
 
+def plainly_spelt(request: web.BaseRequest) -> bool:
+    """Whether the path is what stands in the request line: nothing escaped, nothing to resolve.
+
+    aiohttp resolves `/x/../y` and `%61`, and who guards a path and who serves it may then mean two.
+    """
+    return request.path == request.raw_path.partition("?")[0]
+
+
 async def plain_headers(_request: web.Request, response: web.StreamResponse) -> None:
     """Say nothing of what we are made of, and let no browser guess what an answer is."""
     response.headers[hdrs.SERVER] = "relay"

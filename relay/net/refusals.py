@@ -68,6 +68,7 @@ def _body(refused: RefusedError) -> bytes:
 def _headers(refused: RefusedError) -> dict[str, str]:
     headers = {
         hdrs.CONTENT_TYPE: "application/json; charset=utf-8",
+        hdrs.CACHE_CONTROL: "no-store",
         hdrs.SERVER: "relay",
         "X-Content-Type-Options": "nosniff",
     }

@@ -10,7 +10,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from aiohttp import web
@@ -23,7 +23,7 @@ from relay.net.refusals import RefusedError, error_answer, error_bytes
 _BACKLOG = 1024
 _ACCEPTS_AT_ONCE = 64
 """Then others have a turn."""
-_PAUSE_S = 0.25
+_PAUSE_S = 0.05
 """How long nothing is accepted where the system has no room for one connection more."""
 _LINES_EVERY_S = 1.0
 _TURNED_AWAY_AT_ONCE = 32
@@ -108,9 +108,8 @@ class _TurnedAway(asyncio.Protocol):
         self._timer: asyncio.TimerHandle
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._timer = asyncio.get_running_loop().call_later(_LINGER_S, transport.abort)
+        self._transport = cast(asyncio.Transport, transport)
+        self._timer = asyncio.get_running_loop().call_later(_LINGER_S, self._transport.abort)
 
     def data_received(self, data: bytes) -> None:
         """Answer the beginning of a request; whatever follows is thrown away, so that the answer is not."""

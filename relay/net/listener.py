@@ -29,7 +29,7 @@ _LINES_EVERY_S = 1.0
 _TURNED_AWAY_AT_ONCE = 32
 """Connections over a limit that get to read why; further ones are closed without a word."""
 _LINGER_S = 1.0
-"""How long such a one may take to ask and to read its answer."""
+"""How long such a one may take to ask and to read its answer, and any other to finish a body that nobody wants."""
 
 _log = structlog.get_logger()
 
@@ -55,8 +55,13 @@ class Connection(web.RequestHandler):
     __slots__ = ("_doorway", "first", "place")
 
     def __init__(self, server: web.Server, doorway: Doorway, place: Place, handshake_s: float) -> None:
-        loop = asyncio.get_running_loop()
-        super().__init__(server, loop=loop, access_log=None, keepalive_timeout=handshake_s)  # type: ignore[arg-type]
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            access_log=None,  # type: ignore[arg-type]
+            keepalive_timeout=handshake_s,
+            lingering_time=_LINGER_S,
+        )
         self.first = True
         """Whether no request was served on it yet."""
         self.place = place

@@ -200,9 +200,10 @@ async def test_without_file_descriptors_the_log_is_quiet_and_accepting_resumes(t
         begun = time.monotonic()
         streams = [await asyncio.open_connection("127.0.0.1", port) for _ in range(60)]
         until = begun + WAIT_S
-        while log.read_bytes().count(b"can't be accepted") < 2:
+        while b"can't be accepted" not in log.read_bytes():
             assert time.monotonic() < until, "the system never ran out of files, or nobody said so"
             await asyncio.sleep(0.05)
+        await asyncio.sleep(1.5)  # what is counted is the lines of this time
         lines = [json.loads(line) for line in log.read_text().splitlines()[1:]]
         took = time.monotonic() - begun
         for _, writer in streams:
@@ -217,7 +218,7 @@ async def test_without_file_descriptors_the_log_is_quiet_and_accepting_resumes(t
         resumed = time.monotonic() - freed
 
     assert all(line["cause"] == "EMFILE" for line in lines if "accepted" in line["event"])
-    assert len(lines) <= 1 + took * 10
+    assert len(lines) <= 2 + took * 2
     assert resumed < 1 + 2, "a second, and some slack for a busy machine"
 
 
@@ -241,3 +242,26 @@ async def test_the_loop_of_production_counts_the_same(tmp_path: Path) -> None:
                     pass
         assert await handshake_s(port)
         assert "Traceback" not in log.read_text()
+
+
+@pytest.mark.threat("B12")
+async def test_a_body_that_nobody_wants_does_not_hold_its_connection(start: Start) -> None:
+    """Refused while its body still drips: the answer comes at once, and the connection goes soon after."""
+    running = await start()
+    begun = time.monotonic()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port_of(running.addresses["listen"]))
+    writer.write(b"POST /nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n")
+    dripping = asyncio.ensure_future(drip(writer, b"a", 0.05))
+    received = b""
+    try:
+        async with asyncio.timeout(WAIT_S):
+            received = await reader.readuntil(b"\r\n\r\n")
+            await reader.read()
+    except ConnectionError:
+        pass
+    finally:
+        dripping.cancel()
+        writer.close()
+
+    assert received.startswith(b"HTTP/1.1 404 ")
+    assert time.monotonic() - begun < 1 + 3, "some slack for a busy machine; left alone it would be ten seconds"

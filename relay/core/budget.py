@@ -140,18 +140,17 @@ class Account:
         return next((allowance for allowance, left in self.left(now) if left <= 0), None)
 
     def crossings(self, now: float) -> list[Crossing]:
-        """The levels reached since the last call, the highest of each budget only; each is told once in a window."""
-        found = []
+        """The levels reached since the last call, each budget's in order; each is told once in a window."""
+        found: list[Crossing] = []
         for allowance, left in self.left(now):
             used = allowance.limit - left
-            level = max((level for level in LEVELS_PERCENT if used * 100 >= allowance.limit * level), default=0)
+            levels = [level for level in LEVELS_PERCENT if used * 100 >= allowance.limit * level]
             end = window_end(allowance.window, now + self._ahead_s)
             reached_in, reached = self._reached.get(allowance, (end, 0))
             if reached_in != end:
                 reached = 0
-            if level > reached:
-                found.append(Crossing(allowance, level, used))
-            self._reached[allowance] = (end, max(level, reached))
+            found += (Crossing(allowance, level, used) for level in levels if level > reached)
+            self._reached[allowance] = (end, max([reached, *levels]))
         return found
 
     def renewed_after_s(self, allowance: Allowance, now: float) -> float:

@@ -85,6 +85,23 @@ async def test_a_spent_budget_ends_the_session_with_its_turn(start: Start, origi
     assert 'relay_handshakes_refused_total{cause="budget",status="429"} 1.0' in metrics
 
 
+async def test_a_turn_that_jumps_over_levels_tells_each_of_them(start: Start, origin: Origin) -> None:
+    """In order and once, in the log and in the metrics, although one report crossed all three."""
+    origin.script = says(report(150, turnComplete=True))
+    running = await start(tenant=quotas(day={"tokens": 100}))
+    with capture_logs() as logs:
+        socket = await running.conversation()
+        await speak(socket)
+        await heard(socket)
+        assert await end_of(socket) == (RELAY_ENDED, "the budget is used up: tokens of this day")
+    told = [(line["level_percent"], line["used"], line["limit"]) for line in logs if line["event"] == "budget"]
+    assert told == [(80, 150, 100), (95, 150, 100), (100, 150, 100)]
+    metrics = await running.metrics()
+    for level in (80, 95, 100):
+        labels = f'level="{level}",measure="tokens",tenant="acme",window="day"'
+        assert f"relay_budget_events_total{{{labels}}} 1.0" in metrics
+
+
 async def test_a_turn_in_progress_may_end(start: Start, origin: Origin) -> None:
     """The budget is spent in the middle of an answer: what is left of it still comes, then the session is over."""
     middle = {**report(150, modelTurn={"parts": [{"text": "one"}]})}

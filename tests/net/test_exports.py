@@ -194,18 +194,21 @@ def webhook(url: str, **more: Any) -> dict[str, Any]:
 
 
 async def test_records_and_budgets_reach_the_webhook(start: Start, origin: Origin) -> None:
-    """The final record of a session, and each level of a budget, signed."""
+    """The final record of a session, and each level of a budget in order, though one turn crossed all three."""
     origin.script = says(report(1_000, turnComplete=True))
     async with receiver() as there:
-        running = await start(usage=webhook(there.url), tenant={"quotas": {"day": {"tokens": 1_200}}})
+        running = await start(usage=webhook(there.url), tenant={"quotas": {"day": {"tokens": 1_000}}})
         await turn(running)
-        await until(lambda: len(there.records) >= 2)
+        await until(lambda: len(there.records) >= 4)
         usage = next(record for record in there.records if record["event"] == "usage" and record["final"])
-        budget = next(record for record in there.records if record["event"] == "budget")
-    assert (usage["tenant"], usage["cost"], usage["reason"]) == ("acme", "0.00075000", "client_left")
+        levels = [record for record in there.records if record["event"] == "budget"]
+    assert (usage["tenant"], usage["cost"], usage["reason"]) == ("acme", "0.00075000", "budget_spent")
     assert usage["amounts"]["tokens"] == 1_000
     assert usage["id"] == f"{usage['session']}.1"
-    assert (budget["tenant"], budget["measure"], budget["level_percent"]) == ("acme", "tokens", 80)
+    assert [(level["tenant"], level["measure"], level["level_percent"]) for level in levels] == [
+        ("acme", "tokens", percent) for percent in (80, 95, 100)
+    ]
+    assert len({level["id"] for level in levels}) == 3
     assert there.forged == 0
 
 

@@ -112,10 +112,13 @@ def sessions(client: Client, tenant: str | None, form: str) -> str:
         return json.dumps(answer, indent=2)
     rows = sorted(answer["sessions"], key=lambda row: (row["tenant"], -row["age_s"]))
     if form == "csv":
-        return as_csv([_flat(row, "tokens_by_kind") for row in rows], answer["currency"])
+        return as_csv([_flat(_flat(row, "labels"), "tokens_by_kind") for row in rows], answer["currency"])
     if not rows:
         return "no sessions"
-    return table(_session_columns(answer["currency"]), rows)
+    columns = _session_columns(answer["currency"])
+    if any(row["end_user"] or row["labels"] for row in rows):
+        columns.insert(2, Column("USER", _user))
+    return table(columns, rows)
 
 
 def end(client: Client, session_id: str) -> str:
@@ -141,6 +144,12 @@ def usage(client: Client, parameters: Mapping[str, str | None], form: str) -> st
     if not rows:
         return f"{title}\nnothing was used"
     return f"{title}\n{table(_usage_columns(answer['by'], answer['currency']), rows)}"
+
+
+def _user(row: Mapping[str, Any]) -> str:
+    """For whom a session is: the user's id, and the labels behind it."""
+    labels = " ".join(f"{name}={value}" for name, value in sorted(row["labels"].items()))
+    return " ".join(filter(None, (row["end_user"] or "–", labels)))
 
 
 def _session_columns(currency: str) -> list[Column]:

@@ -4,6 +4,7 @@ import asyncio
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -66,7 +67,7 @@ async def talking(scene: Scene) -> AsyncIterator[aiohttp.ClientWebSocketResponse
     async with aiohttp.ClientSession() as http:
         async with http.get(f"{scene.ready['listen']}/demo/config.json") as answer:
             settings = await answer.json()
-        key = {"x-goog-api-key": settings["key"]}
+        key = {"x-goog-api-key": settings["key"], "x-relay-end-user": "user 17", "x-relay-labels": '{"plan": "gold"}'}
         async with http.ws_connect(scene.ready["listen"] + settings["path"], headers=key) as socket:
             await socket.send_json({"setup": {}})
             await socket.send_json({"realtimeInput": {"text": "hello"}})
@@ -85,10 +86,11 @@ async def test_a_live_session_in_all_three_forms(scene: Scene, talking: aiohttp.
     (row,) = csv.DictReader((await scene.run("sessions", "--csv")).stdout.splitlines())
 
     assert (shown.returncode, shown.stderr) == (0, "")
-    assert title.split()[:6] == ["SESSION", "TENANT", "MODEL", "STATE", "AGE", "TOKENS"]
+    assert title.split()[:7] == ["SESSION", "TENANT", "USER", "MODEL", "STATE", "AGE", "TOKENS"]
     assert set(rule) == {"─"}
     (session,) = told["sessions"]
-    assert line.split()[:4] == [session["id"], "demo", "gemini-3.8-live", "relaying"]
+    assert re.split(" {2,}", line)[:5] == [session["id"], "demo", "user 17 plan=gold", "gemini-3.8-live", "relaying"]
+    assert (row["end_user"], row["labels.plan"]) == ("user 17", "gold")
     assert f"{session['tokens']:,}" in line
     assert row["id"] == session["id"]
     assert row["cost"] == session["cost"]

@@ -160,7 +160,7 @@ class AdminApi:
         for number, live in enumerate(sight.registry, start=1):
             if live.driver is not None and live.driver.close is None and tenant in (None, live.tenant):
                 policy = sight.tenants[live.tenant].policy.name
-                found.append(views.session_view(live.id, live.tenant, policy, live.driver.session, clocks))
+                found.append(views.session_view(live, live.driver, policy, clocks))
             if number % _PART == 0:
                 await asyncio.sleep(0)
         return _json({"at": views.stamp(clocks.unix), "currency": sight.currency, "sessions": found})

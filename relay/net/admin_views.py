@@ -9,9 +9,10 @@ from typing import Any
 from relay.core.budget import Account, Quotas
 from relay.core.ledger import Allowance, Measure, Row, Spent, Used
 from relay.core.prices import NANOS
-from relay.core.session import Session
 from relay.core.windows import Window, window_end
 from relay.net.diary import Happening, Sample, Tally
+from relay.net.driver import Driver
+from relay.net.registry import Live
 
 MEASURES = {Measure.TOKENS: "tokens", Measure.AUDIO: "audio", Measure.MONEY: "money"}
 
@@ -28,17 +29,20 @@ class Clocks:
         return self.unix - self.loop + loop_s
 
 
-def session_view(session_id: str, tenant: str, policy: str, session: Session, clocks: Clocks) -> dict[str, Any]:
+def session_view(live: Live, driver: Driver, policy: str, clocks: Clocks) -> dict[str, Any]:
     """One live or parked session."""
+    session = driver.session
     meter, times = session.meter, session.tab.times(clocks.loop)
     tokens = {f"{kind.value}.{modality.value}": count for (kind, modality), count in meter.tally.tokens.items()}
     first_audio_s = None
     if meter.first_audio_at is not None and meter.first_input_at is not None:
         first_audio_s = round(max(meter.first_audio_at - meter.first_input_at, 0.0), 3)
     return {
-        "id": session_id,
-        "tenant": tenant,
+        "id": live.id,
+        "tenant": live.tenant,
         "policy": policy,
+        "end_user": live.labels.end_user,
+        "labels": dict(live.labels.labels),
         "model": session.model or None,
         "state": "parked" if session.parked else session.state.value,
         "started_at": stamp(clocks.unix_of(session.started_at)),

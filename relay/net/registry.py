@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from relay.core.tickets import Grant
 from relay.metrics import Flow
 from relay.net.driver import Driver
+from relay.net.labels import NO_LABELS, Labels
 
 TICK_S = 1.0
 """How often every session's legs are looked after: one timer for the process, none per frame."""
@@ -26,6 +27,8 @@ class Live:
     """Carries its meter into the metrics."""
     grant: Grant | None = None
     """What its client's ticket or token says; None for a tenant's own key."""
+    labels: Labels = NO_LABELS
+    """Of the socket it began with."""
 
     @property
     def parked(self) -> bool:

@@ -206,14 +206,14 @@ class Server:
             raise RefusedError(503, "capacity", "the relay has no room for another session, try again later")
         if limit is not None and registry.of_tenant(identity.tenant) - registry.parked(identity.tenant) >= limit:
             raise RefusedError(429, "concurrent_sessions", "this tenant has as many sessions as it may")
-        live = Live(secrets.token_hex(8), identity.tenant, grant=identity.grant)
+        live = Live(secrets.token_hex(8), identity.tenant, grant=identity.grant, labels=labels)
         here = registry.of_tenant(identity.tenant) - registry.parked(identity.tenant)
         with registry.admitted(live):
             refused = await parts.gate.admit(live.tenant, live.id, here)
             if refused is not None:
                 raise RefusedError(refused.status, refused.cause, refused.words, refused.retry_after_s)
             try:
-                return await self._serve(request, live, admitted, labels)
+                return await self._serve(request, live, admitted)
             finally:
                 await parts.gate.leave(live.tenant, live.id)
 
@@ -230,7 +230,7 @@ class Server:
             raise RefusedError(401, "credential", "no valid credential, or more than one")
         return identity
 
-    async def _serve(self, request: web.Request, live: Live, admitted: Admitted, labels: Labels) -> web.StreamResponse:
+    async def _serve(self, request: web.Request, live: Live, admitted: Admitted) -> web.StreamResponse:
         parts = self._parts
         socket: web.WebSocketResponse[bool] = web.WebSocketResponse(
             autoping=False,
@@ -248,17 +248,17 @@ class Server:
         raw = request.get_extra_info("socket")
         if raw is not None:
             tcp.tune(raw, CLIENT_USER_TIMEOUT_MS)
-        await self._run(socket, live, admitted, labels)
+        await self._run(socket, live, admitted)
         return socket
 
-    async def _run(self, socket: web.WebSocketResponse[bool], live: Live, admitted: Admitted, labels: Labels) -> None:
+    async def _run(self, socket: web.WebSocketResponse[bool], live: Live, admitted: Admitted) -> None:
         parts, grant = self._parts, live.grant
         policy, limits = admitted.policy, admitted.limits
         if grant is not None:
             policy, limits = policy.under(grant.constraint), limits.at_most(grant.session_s)
         handles = parts.handles.bound(live.tenant, policy.name, grant.subject if grant is not None else "")
         session = Session(live.id, policy, limits, handles, parts.random)
-        entry = parts.accounts.open(live.tenant, live.id, session, lambda event: driver.dispatch(event), labels)
+        entry = parts.accounts.open(live.tenant, live.id, session, lambda event: driver.dispatch(event), live.labels)
         charge = functools.partial(parts.accounts.charged, entry)
         report = Report(
             live.id, live.tenant, policy.name, session, parts.metrics, parts.scrubber, charge, parts.diary, grant

@@ -88,8 +88,10 @@ async def used_for_a_month(path: Path) -> None:
 
 
 async def talk(http: aiohttp.ClientSession, stage: Stage, tenant: str, turns: int) -> aiohttp.ClientWebSocketResponse:
-    """A client that has had so many answers."""
+    """A client that has had so many answers; those of one tenant say for whom they are."""
     key = {"x-goog-api-key": f"{tenant}-key-0123456789"}
+    if tenant == "clinic":
+        key |= {"x-relay-end-user": "patient-<b>4711</b>", "x-relay-labels": json.dumps({"plan": "gold" * 16})}
     socket = await http.ws_connect(stage.listen + "/v1/live", headers=key, max_msg_size=0)
     await socket.send_json({"setup": {"sessionResumption": {}}})
     for _ in range(turns):
@@ -169,13 +171,15 @@ async def test_the_token_is_asked_for_once_and_then_everything_is_there(drive: D
         assert not page["gate"]
         assert len(page["rows"]) == SESSIONS
         assert {row[1] for row in page["rows"]} == set(TENANTS)
-        assert all(row[3] == "relaying" for row in page["rows"])
+        assert all(row[4] == "relaying" for row in page["rows"])
+        users = {(row[1], row[2]) for row in page["rows"]}
+        assert users == {("acme", "–"), ("roomy", "–"), ("clinic", "patient-<b>4711</b> · plan " + "gold" * 16)}
         assert len(page["budgets"]) == 4
         assert page["wide"] <= 0, "nothing sticks out to the right"
     assert TOKEN in seen["after"]["stored"]
     after = seen["after"]
     assert any("Handover restored" in event and "lost" in event for event in after["events"])
-    assert [row[8] for row in after["rows"]].count("1") == 1, "one session was handed over"
+    assert [row[9] for row in after["rows"]].count("1") == 1, "one session was handed over"
     assert "30 days" in after["charts"]["days"]
     for budget in after["budgets"]:
         percent = float(budget["text"].split("\n")[-1].split(" %")[0])
@@ -185,7 +189,7 @@ async def test_the_token_is_asked_for_once_and_then_everything_is_there(drive: D
 async def test_sessions_are_sorted_and_filtered(drive: Drive) -> None:
     """By a click on a column, the other way by a second one; a tenant can be looked at alone."""
     seen = await drive("sort")
-    tokens = {name: [int(row[5].replace(",", "")) for row in seen[name]["rows"]] for name in ("down", "up")}
+    tokens = {name: [int(row[6].replace(",", "")) for row in seen[name]["rows"]] for name in ("down", "up")}
     assert tokens["down"] == sorted(tokens["down"], reverse=True)
     assert tokens["up"] == sorted(tokens["up"])
     assert len(set(tokens["up"])) > 1

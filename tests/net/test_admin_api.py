@@ -140,6 +140,18 @@ async def test_a_live_session_is_listed_with_what_it_used(start: Start, origin: 
     assert TENANT_KEY not in json.dumps(body)
 
 
+async def test_a_listed_session_says_for_whom_it_is(start: Start) -> None:
+    """In the backend's own words, whatever they are; without any, both fields are there and empty."""
+    running = await start(admin=operator())
+    user, labels = '"><b>user</b>', {"plan": "gold", "größe": "=1+1"}
+    headers = {"x-goog-api-key": TENANT_KEY, "x-relay-end-user": user, "x-relay-labels": json.dumps(labels)}
+    sockets = [await running.connect(headers=headers), await running.conversation()]
+    sessions = (await ask(running, "/admin/sessions"))[1]["sessions"]
+    for socket in sockets:
+        await socket.close()
+    assert [(session["end_user"], session["labels"]) for session in sessions] == [(user, labels), (None, {})]
+
+
 async def test_sessions_can_be_asked_for_by_tenant(start: Start) -> None:
     """One tenant's, another one's, nobody's."""
     other = {"id": "other", "keys": ["another-tenant-key-0123"], "policy": "under-test"}

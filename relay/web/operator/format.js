@@ -36,6 +36,12 @@ export const timeOfDay = (stamp) => new Date(stamp).toLocaleTimeString("en-GB");
 export const words = (name) => name.replaceAll("_", " ");
 export const model = (name) => (name ?? "–").replace(/^.*models\//, "");
 
+/** For whom a session is, in the words of the tenant's backend: "user-17 · plan gold". */
+export function user({ end_user: id, labels }) {
+  const said = Object.entries(labels).map(([name, value]) => `${name} ${value}`);
+  return [id, ...said].filter(Boolean).join(" · ") || "–";
+}
+
 /** An amount of a budget: the API gives decimal texts in tokens, seconds or money. */
 export function inUnit(amount, unit, currency) {
   if (unit === "currency") return money(amount, currency);

@@ -1,12 +1,13 @@
 /* The table of live sessions: sorted by whatever column is chosen, rows kept by id so that nothing jumps under a click. */
 
-import { clock, count, model, money, words } from "./format.js";
+import { clock, count, model, money, user, words } from "./format.js";
 
 const MOST_ROWS = 200;
 
 const COLUMNS = [
   { name: "id", title: "Session", value: (row) => row.id, show: (row) => row.id },
   { name: "tenant", title: "Tenant", value: (row) => row.tenant, show: (row) => row.tenant },
+  { name: "user", title: "User", value: user, show: user },
   { name: "model", title: "Model", value: (row) => model(row.model), show: (row) => model(row.model) },
   { name: "state", title: "State", value: (row) => row.state, show: (row) => words(row.state) },
   { name: "age", title: "Age", number: true, value: (row) => row.age_s, show: (row) => clock(row.age_s) },
@@ -51,6 +52,7 @@ export class SessionTable {
       }
     }
     visible.forEach((session, index) => this.#place(session, index, currency));
+    document.getElementById("sessions").dataset.users = sessions.some((session) => user(session) !== "–");
     document.getElementById("sessions-empty").hidden = sessions.length > 0;
     document.getElementById("sessions").hidden = sessions.length === 0;
     return visible.length;
@@ -68,6 +70,7 @@ export class SessionTable {
       const cell = row.cells[number].firstElementChild;
       const text = column.show(session, currency);
       if (cell.textContent !== text) cell.textContent = text;
+      if (column.name === "user") cell.title = text; // which is cut in the table
     });
     row.lastElementChild.firstElementChild.setAttribute("aria-label", `End session ${session.id}`);
     if (this.#body.children[index] !== row) this.#body.insertBefore(row, this.#body.children[index] ?? null);

@@ -18,7 +18,7 @@ from pydantic_core import PydanticUndefined
 from relay.config.sections import Config
 from relay.config.units import shown_bytes, shown_seconds
 from relay.core.closing import CloseReason
-from relay.core.session import NEXT, State
+from relay.core.state import NEXT, State
 
 DOCS = Path(__file__).parent
 HEAD = "<!-- Made by docs/render.py from the code; edit there. -->\n\n"

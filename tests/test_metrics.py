@@ -8,7 +8,6 @@ from relay.core.budget import Quotas
 from relay.core.meter import Meter
 from relay.core.prices import Price, PriceTable
 from relay.core.tab import Tab
-from relay.core.turns import Turns
 from relay.core.usage import Flag, Kind, Modality
 from relay.metrics import Flow, Metrics
 
@@ -18,7 +17,7 @@ LIVE = Price("live", {Modality.TEXT: Decimal(10**6)}, {Modality.TEXT: Decimal(2 
 
 def tab_of(meter: Meter) -> Tab:
     """The tab of a session on a model that costs one a token to read and two to write."""
-    tab = Tab(Quotas(), PriceTable({"live": LIVE}), meter, Turns())
+    tab = Tab(Quotas(), PriceTable({"live": LIVE}), meter)
     tab.named("models/live")
     return tab
 
@@ -47,7 +46,7 @@ def test_no_model_that_a_client_names_becomes_a_series() -> None:
     metrics = Metrics(registry)
     for number in range(1000):
         meter = Meter()
-        tab = Tab(Quotas(), PriceTable({"live": LIVE}), meter, Turns())
+        tab = Tab(Quotas(), PriceTable({"live": LIVE}), meter)
         tab.named(f"models/invented-{number}")
         meter.tally.tokens = {PROMPT_TEXT: 1}
         Flow(metrics, "t", meter, tab).report()

@@ -7,7 +7,6 @@ forwarded, ignored or answered by a close, never by an assertion.
 """
 
 from collections.abc import Callable
-from enum import Enum
 from typing import Any
 
 from relay.core.client_frames import ClientFrame, client_frame
@@ -46,6 +45,7 @@ from relay.core.events import (
 from relay.core.handover import Phase
 from relay.core.holding import Holding
 from relay.core.journal import Sort, outgoing
+from relay.core.leaving import Leaving
 from relay.core.limits import Limits
 from relay.core.line import Line
 from relay.core.memory import Shared
@@ -53,28 +53,9 @@ from relay.core.meter import Meter
 from relay.core.policy import Conversation, Policy, seeds_history, update_setup
 from relay.core.refusals import Refusal, Rule
 from relay.core.server_frames import ServerFrame, server_frame, without
+from relay.core.state import NEXT, State
 from relay.core.tab import Tab
 from relay.core.turns import Turns
-
-
-class State(Enum):
-    """Where a session is in its life."""
-
-    AWAITING_SETUP = "awaiting_setup"
-    CONNECTING = "connecting"
-    RELAYING = "relaying"
-    HANDOVER = "handover"
-    CLOSED = "closed"
-
-
-NEXT: dict[State, frozenset[State]] = {
-    State.AWAITING_SETUP: frozenset({State.CONNECTING, State.CLOSED}),
-    State.CONNECTING: frozenset({State.RELAYING, State.CLOSED}),
-    State.RELAYING: frozenset({State.HANDOVER, State.CLOSED}),
-    State.HANDOVER: frozenset({State.RELAYING, State.CLOSED}),
-    State.CLOSED: frozenset(),
-}
-"""Every move the machine may make; `docs/life-of-a-session.md` draws it."""
 
 
 class Session:
@@ -112,7 +93,8 @@ class Session:
             random,
             unacknowledged=lambda leg: self.unacknowledged(leg),
         )
-        self.tab = Tab(limits.quotas, limits.prices, self.meter, self._turns)
+        self.tab = Tab(limits.quotas, limits.prices, self.meter)
+        self.leaving = Leaving(limits, self.meter, self._turns)
         self.line = Line(limits.continuity, limits.pace, shared)
         self.returning: Ticket | None = None
         """What the handle said that the client came with."""
@@ -129,10 +111,7 @@ class Session:
         """The commands that begin a session; `now` is in seconds on the clock that timers are set by."""
         self.started_at = now
         self.tab.begin(now)
-        commands: list[Command] = [SetTimer(Timer.SETUP, now + self._limits.setup_s)]
-        if self._limits.session_s is not None:
-            commands.append(SetTimer(Timer.SESSION, now + self._limits.session_s))
-        return commands
+        return [SetTimer(Timer.SETUP, now + self._limits.setup_s), *self.leaving.begin(now)]
 
     def handle(self, event: Event, now: float) -> list[Command]:
         """Decide what an event means."""
@@ -140,8 +119,8 @@ class Session:
             return []
         self.downstream.now = now
         commands = self._decide(event, now)
-        if self.tab.leaves is not None and not (commands and type(commands[-1]) is End):
-            commands += self.tab.concluded()
+        if self.leaving.close is not None and not (commands and type(commands[-1]) is End):
+            commands += self.leaving.concluded()
         if commands and type(commands[-1]) is End:
             self._enter(State.CLOSED)
         elif self.ready_at is not None:
@@ -184,8 +163,8 @@ class Session:
                 return self._reattached(received, now)
             case RejoinFailed(taken):
                 return self._resume_by_handle(taken, now)
-            case BudgetSpent():
-                return self.tab.leave(event, now)
+            case BudgetSpent(budget):
+                return self.leaving.leave(Close(CloseReason.BUDGET_SPENT, budget), now)
             case Dismissed():
                 return [End(Close(CloseReason.ENDED_BY_OPERATOR))]
             case CredentialOver(close):
@@ -283,7 +262,8 @@ class Session:
             payload = without(event.payload, _RELAY_S_OWN - {"setupComplete"}) or event.payload
             self.downstream.setup_complete = payload
             commands += self.downstream.send(payload, event.text)
-            commands += self.tab.ready(now)
+            self.tab.ready(now)
+            commands += self.leaving.ready(now)
             if self.returning is not None:
                 via = "handle" if self.returning.handle else "fresh"  # it dropped before Gemini had issued one
                 commands.append(ClientResumed(via, 0, None))
@@ -368,10 +348,8 @@ class Session:
         match timer:
             case Timer.SETUP:
                 return [End(Close(CloseReason.SETUP_LATE))]
-            case Timer.SESSION:
-                return [End(Close(CloseReason.SESSION_TOO_LONG))]
-            case Timer.IDLE | Timer.GRACE:
-                return self.tab.timer(timer, now)
+            case Timer.SESSION | Timer.IDLE | Timer.GRACE:
+                return self.leaving.timer(timer, now)
             case Timer.PARKING:
                 return [End(Close(CloseReason.CLIENT_LOST))]
             case Timer.DRAIN:

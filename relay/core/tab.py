@@ -1,20 +1,17 @@
-"""What a session runs up, and what it may: its meter read at its model's prices, and the ends that quotas put to it.
+"""What a session runs up: its meter read at its model's prices, and how fast its client may send.
 
-Ends come from the session itself (it sends too fast, nobody speaks or writes) or from outside: its tenant's budget is
-spent, which is told by an event. Nothing here knows a store or another session.
+Nothing here knows a store or another session.
 """
 
 from relay.core.bill import Times, billed
 from relay.core.budget import Quotas, Throttle
 from relay.core.client_frames import ClientFrame
 from relay.core.closing import Close, CloseReason
-from relay.core.commands import Charged, Command, End, SetTimer
-from relay.core.events import BudgetSpent, Timer
+from relay.core.commands import Charged, Command, End
 from relay.core.ledger import Spent
 from relay.core.meter import Meter
 from relay.core.prices import FREE, PriceTable
 from relay.core.server_frames import ServerFrame
-from relay.core.turns import Turns
 
 _NOTHING: list[Command] = []
 """Never to be changed: one for all messages that lead to nothing, which most are."""
@@ -23,17 +20,14 @@ _NOTHING: list[Command] = []
 class Tab:
     """One session's running bill."""
 
-    def __init__(self, quotas: Quotas, prices: PriceTable, meter: Meter, turns: Turns) -> None:
+    def __init__(self, quotas: Quotas, prices: PriceTable, meter: Meter) -> None:
         self.price = FREE
         """What its tokens cost, once the model is known."""
         self._quotas = quotas
         self._prices = prices
         self._meter = meter
-        self._turns = turns
         self.limited = quotas.messages_per_second is not None or quotas.bytes_per_second is not None
         """Whether `sent` has anything to say."""
-        self.leaves: Close | None = None
-        """With which words the session ends when its turn has ended."""
         self._throttle = Throttle(quotas, 0.0)
         self._billed = (0, 0)
         self._billed_reports = 0
@@ -52,10 +46,9 @@ class Tab:
         self.price = self._prices.of(model)
         self._meter.means(self.price.semantics)
 
-    def ready(self, now: float) -> list[Command]:
-        """Gemini is ready: from now on somebody should speak or write."""
+    def ready(self, now: float) -> None:
+        """Gemini is ready: from now on the client can talk."""
         self._ready_at = now
-        return [] if self._quotas.idle_s is None else [SetTimer(Timer.IDLE, now + self._quotas.idle_s)]
 
     # What goes by -----------------------------------------------------------------------------------------------------
 
@@ -100,26 +93,3 @@ class Tab:
         parked_s = self._parked_s + (now - self._parked_at if self._parked_at is not None else 0.0)
         since_ready_s = now - self._ready_at if self._ready_at is not None else 0.0
         return Times(now - self._began_at, max(since_ready_s - parked_s, 0.0), parked_s)
-
-    # Ends -------------------------------------------------------------------------------------------------------------
-
-    def leave(self, event: BudgetSpent, now: float) -> list[Command]:
-        """The tenant's budget is spent: the turn in progress may end, and then the session does."""
-        if self.leaves is not None:
-            return []
-        self.leaves = Close(CloseReason.BUDGET_SPENT, event.budget)
-        return [SetTimer(Timer.GRACE, now + self._quotas.grace_s)]
-
-    def concluded(self) -> list[Command]:
-        """After every event: the end, if one is due and no turn is in progress any more."""
-        return [End(self.leaves)] if self.leaves is not None and self._turns.idle else []
-
-    def timer(self, timer: Timer, now: float) -> list[Command]:
-        """The grace is over, or it is time to look whether somebody is there."""
-        if timer is Timer.GRACE:
-            return [End(self.leaves)] if self.leaves is not None else []
-        lively_at = self._meter.lively_at if self._meter.lively_at is not None else self._ready_at
-        if self._quotas.idle_s is None or lively_at is None:
-            return []
-        ends_at = lively_at + self._quotas.idle_s
-        return [SetTimer(Timer.IDLE, ends_at)] if now < ends_at else [End(Close(CloseReason.IDLE))]

@@ -9,7 +9,8 @@ from relay.core.downstream import INTERRUPTED, TURN_COMPLETE
 from relay.core.events import DOWNSTREAM, Closed, DialFailed, Event, Opened, Timer, TimerFired
 from relay.core.handover import Cause, Continuity, Order, Outcome
 from relay.core.limits import Limits
-from relay.core.session import Session, State
+from relay.core.session import Session
+from relay.core.state import State
 from tests.core.playbook import (
     AT_REST,
     Playbook,

@@ -4,7 +4,8 @@ import json
 
 from relay.core.commands import HandedOver, Send
 from relay.core.events import DOWNSTREAM, Closed, Event, Opened, Timer, TimerFired
-from relay.core.session import Session, State
+from relay.core.session import Session
+from relay.core.state import State
 from relay.core.usage import Kind, of_kind
 from tests.core.playbook import (
     AT_REST,

@@ -21,7 +21,8 @@ from relay.core.events import (
     TimerFired,
 )
 from relay.core.limits import Limits
-from relay.core.session import NEXT, Session, State
+from relay.core.session import Session
+from relay.core.state import NEXT, State
 from tests.core.playbook import (
     SETUP,
     SETUP_REQUEST,

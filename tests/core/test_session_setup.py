@@ -8,7 +8,8 @@ from relay.core.downstream import Ticket
 from relay.core.events import DOWNSTREAM, Opened, RejoinFailed, Timer, TimerFired
 from relay.core.limits import Limits
 from relay.core.policy import Messages
-from relay.core.session import Session, State
+from relay.core.session import Session
+from relay.core.state import State
 from tests.core.playbook import (
     MODEL,
     SETUP,

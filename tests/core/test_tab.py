@@ -1,4 +1,4 @@
-"""The running bill of a session: prices, the ends that quotas put to it, and how long it was what."""
+"""The running bill of a session: prices, how fast its client may send, and how long it was what."""
 
 import base64
 from decimal import Decimal
@@ -9,14 +9,12 @@ from relay.core.bill import Times
 from relay.core.budget import Quotas
 from relay.core.client_frames import ClientFrame
 from relay.core.closing import Close, CloseReason
-from relay.core.commands import Charged, End, SetTimer
-from relay.core.events import BudgetSpent, Timer
+from relay.core.commands import Charged, End
 from relay.core.ledger import Spent
 from relay.core.meter import Meter
 from relay.core.prices import FREE, Price, PriceTable
 from relay.core.server_frames import ServerFrame
 from relay.core.tab import Tab
-from relay.core.turns import Turns
 from relay.core.usage import Kind, Modality, Semantics, usage
 
 TRANSLATE = Price("translate", {Modality.TEXT: Decimal(1)}, {Modality.TEXT: Decimal(2)}, Semantics.CUMULATIVE)
@@ -28,8 +26,7 @@ class Opened:
 
     def __init__(self, **quotas: float) -> None:
         self.meter = Meter()
-        self.turns = Turns()
-        self.tab = Tab(Quotas(**quotas), PriceTable({"translate": TRANSLATE}), self.meter, self.turns)  # type: ignore[arg-type]
+        self.tab = Tab(Quotas(**quotas), PriceTable({"translate": TRANSLATE}), self.meter)  # type: ignore[arg-type]
         self.tab.begin(100.0)
 
 
@@ -68,45 +65,6 @@ def test_a_client_that_speaks_too_fast_is_closed() -> None:
         [End(Close(CloseReason.TOO_FAST, "audio_speed"))],
     ]
     assert opened.meter.audio_up_ms == 4500
-
-
-def test_a_spent_budget_ends_the_session_when_nobody_has_the_turn() -> None:
-    """At once between turns; after the answer in the middle of one; told once, it is not told again."""
-    opened = Opened(grace_s=5)
-    end = End(Close(CloseReason.BUDGET_SPENT, "tokens of this day"))
-    assert opened.tab.concluded() == []
-    opened.turns.speaking = True
-    assert opened.tab.leave(BudgetSpent("tokens of this day"), 110.0) == [SetTimer(Timer.GRACE, 115.0)]
-    assert opened.tab.concluded() == []
-    assert opened.tab.leave(BudgetSpent("money of this month"), 111.0) == []
-    opened.turns.speaking = False
-    assert opened.tab.concluded() == [end]
-
-
-def test_a_turn_that_does_not_end_is_cut_when_the_grace_is_over() -> None:
-    """Whatever it is doing."""
-    opened = Opened(grace_s=5)
-    opened.turns.speaking = True
-    opened.tab.leave(BudgetSpent("x"), 110.0)
-    assert opened.tab.timer(Timer.GRACE, 115.0) == [End(Close(CloseReason.BUDGET_SPENT, "x"))]
-
-
-def test_a_forgotten_microphone_ends_the_session() -> None:
-    """So long after anybody last spoke or wrote, and not before; sound alone keeps nothing alive."""
-    opened = Opened(idle_s=60)
-    assert opened.tab.ready(110.0) == [SetTimer(Timer.IDLE, 170.0)]
-    opened.tab.read(ServerFrame(NAMES, lively=True), 1, 150.0)
-    assert opened.tab.timer(Timer.IDLE, 170.0) == [SetTimer(Timer.IDLE, 210.0)]
-    opened.tab.accepted(spoken(0.1), 205.0)
-    assert opened.tab.timer(Timer.IDLE, 210.0) == [End(Close(CloseReason.IDLE))]
-
-
-def test_a_session_in_which_nobody_ever_spoke_is_idle_from_its_beginning() -> None:
-    """Counted from when Gemini was ready; without the quota nothing is timed."""
-    opened = Opened(idle_s=60)
-    opened.tab.ready(110.0)
-    assert opened.tab.timer(Timer.IDLE, 170.0) == [End(Close(CloseReason.IDLE))]
-    assert Opened().tab.ready(110.0) == []
 
 
 def test_what_budgets_limit_is_known_at_any_time() -> None:

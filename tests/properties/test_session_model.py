@@ -26,7 +26,8 @@ from relay.core.events import (
     Timer,
     TimerFired,
 )
-from relay.core.session import Session, State
+from relay.core.session import Session
+from relay.core.state import State
 from tests.core.playbook import (
     FakeHandles,
     compact,

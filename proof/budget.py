@@ -130,6 +130,11 @@ async def _spend(tenant: Tenant, limit: Decimal, measure: Callable[[Mapping[str,
     tenant.check(f"{verdict.overshoot} over, its last turn used {verdict.turn}", 0 <= used - limit <= last)
     tenant.closed(client, crossed_at, 0.0, (BUDGET_SPENT, f"the budget is used up: {words} of this day"))
     tenant.levels()
+    await _recorded(tenant, client)
+
+
+async def _recorded(tenant: Tenant, client: Client) -> None:
+    """The usage record must have the cost of every bill the client saw."""
     total = sum((tokens for _, tokens in bills(client)), Counter[str]())
     async with asyncio.timeout(_END_S):
         while not (records := [line for line in tenant.journal.all("usage") if line["final"]]):
@@ -145,6 +150,25 @@ async def money(tenant: Tenant) -> None:
 async def tokens(tenant: Tenant) -> None:
     """Whoever talks over a budget of tokens."""
     await _spend(tenant, Decimal(tenant.verdict.limit), all_of_them, "tokens")
+
+
+async def wrapped_up(tenant: Tenant) -> None:
+    """Whoever is told by Gemini that the time is up: one more turn, and that is the relay's."""
+    async with tenant.client() as client:
+        await talk_on(client)
+    *before, (spent, crossing), (ended, last) = bills(client)
+    verdict, limit = tenant.verdict, Decimal(tenant.verdict.limit)
+    at_first = sum((all_of_them(found) for _, found in before), Decimal(0))
+    crossed, used = all_of_them(crossing), at_first + all_of_them(crossing) + all_of_them(last)
+    verdict.used, verdict.overshoot = f"{used}", f"{used - limit}"
+    verdict.turn = f"{crossed} + {all_of_them(last)}"
+    tenant.check(f"{at_first}, {crossed} and then the words", at_first < limit <= at_first + crossed)
+    tenant.check("nothing was heard at the end", client.all("outputTranscription")[-1].at > spent.at)
+    told = [entry.text for session in tenant.made.sessions() for entry in session.trail.entries()]
+    tenant.check(f"the words were said {told.count(_WORDS)} times", told.count(_WORDS) == 1)
+    tenant.closed(client, ended.at, 0.0, (BUDGET_SPENT, _TOKENS_SPENT))
+    tenant.levels()
+    await _recorded(tenant, client)
 
 
 async def audio(tenant: Tenant) -> None:
@@ -242,6 +266,7 @@ async def too_fast(tenant: Tenant) -> None:
 
 
 _TOKENS = 50_000
+_WORDS = "Tell the caller in one short sentence that the time is up."
 _TOKENS_SPENT = "the budget is used up: tokens of this day"
 
 
@@ -262,6 +287,7 @@ ROWS = (
     Row("audio of a day", "2 min", {"day": {"audio": "2m"}}, audio),
     Row("spent by another, in a turn", "grace 10 s", {"day": {"tokens": _TOKENS}, "grace": "10s"}, in_a_turn),
     Row("the same, the turn too long", "grace 0.1 s", {"day": {"tokens": _TOKENS}, "grace": "100ms"}, cut),
+    Row("with words for the end", "50000", {"day": {"tokens": _TOKENS}, "wrap_up": _WORDS}, wrapped_up),
     Row("length of a session", "1.5 s", {"session_length": "1500ms"}, session_length),
     Row("open microphone", "1 s", {"idle_after": "1s"}, idle),
     Row("speech too fast", "1.5 ×", {"audio_speed": 1.5, "burst": "1s"}, too_fast),

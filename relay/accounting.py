@@ -53,6 +53,7 @@ def quotas_of(quotas: Quotas) -> core.Quotas:
         session_s=quotas.session_length,
         idle_s=quotas.idle_after,
         grace_s=quotas.grace,
+        wrap_up=quotas.wrap_up or "",
         allowances=(*_allowances(Window.DAY, quotas.day), *_allowances(Window.MONTH, quotas.month)),
         messages_per_second=quotas.messages_per_second,
         bytes_per_second=quotas.bytes_per_second,

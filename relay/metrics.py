@@ -105,7 +105,7 @@ class Metrics:
         )
         self.dropped_frames = Counter(
             "relay_dropped_frames",
-            "Messages that a handover, or a client's absence, could not keep.",
+            "Messages that a handover, or a client's absence, could not keep, or that came during a `wrap_up`.",
             ["tenant", "direction"],
             registry=registry,
         )

@@ -59,7 +59,14 @@ class Quotas(Section):
     )
     day: Budget = Field(Budget(), description="Budget of one day.")
     month: Budget = Field(Budget(), description="Budget of one month.")
-    grace: Seconds = Field(20.0, ge=0, description="For the turn in progress to end when a budget is spent.")
+    grace: Seconds = Field(20.0, ge=0, description="For the turn in progress, and `wrap_up`, when a budget is spent.")
+    wrap_up: str | None = Field(
+        None,
+        min_length=1,
+        max_length=2000,
+        description="Said to Gemini when a budget or a session's length is over; its answer is the last turn.",
+        examples=["Tell the caller in one short sentence that the time is up."],
+    )
     messages_per_second: float | None = Field(None, gt=0, description="Messages one session may send.")
     bytes_per_second: Bytes | None = Field(None, ge=1, description="Bytes one session may send.")
     audio_speed: float | None = Field(

@@ -25,6 +25,8 @@ class Quotas:
     """How long nobody may speak or write, with the microphone open or not."""
     grace_s: float = 20.0
     """How long a turn in progress may go on after a budget is spent."""
+    wrap_up: str = ""
+    """What Gemini is asked to say at the end of a budget or of a session's length; nothing if empty."""
     allowances: tuple[Allowance, ...] = ()
     messages_per_second: float | None = None
     bytes_per_second: float | None = None

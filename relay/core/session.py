@@ -94,8 +94,8 @@ class Session:
             unacknowledged=lambda leg: self.unacknowledged(leg),
         )
         self.tab = Tab(limits.quotas, limits.prices, self.meter)
-        self.leaving = Leaving(limits, self.meter, self._turns)
         self.line = Line(limits.continuity, limits.pace, shared)
+        self.leaving = Leaving(limits, shared, self.line)
         self.returning: Ticket | None = None
         """What the handle said that the client came with."""
         self._received_since = 0
@@ -120,7 +120,7 @@ class Session:
         self.downstream.now = now
         commands = self._decide(event, now)
         if self.leaving.close is not None and not (commands and type(commands[-1]) is End):
-            commands += self.leaving.concluded()
+            commands += self.leaving.concluded(now)
         if commands and type(commands[-1]) is End:
             self._enter(State.CLOSED)
         elif self.ready_at is not None:
@@ -134,7 +134,7 @@ class Session:
         match event:
             case Received():
                 if event.leg == DOWNSTREAM:
-                    return self._from_client(event.payload, now)
+                    return self._unheard() if self.leaving.has_the_floor else self._from_client(event.payload, now)
                 if line.hears(event.leg):
                     return self._from_gemini(event, now)
                 return []  # a leg this session has already left
@@ -205,6 +205,11 @@ class Session:
             update_setup(self.line.setup, frame.body)
         commands += self.line.send(message, now)
         return commands + self.line.watch(now)
+
+    def _unheard(self) -> list[Command]:
+        self.downstream.heard()
+        self.meter.frames_dropped_up += 1
+        return []
 
     def _admit(self, frame: ClientFrame, now: float) -> list[Command]:
         if frame.kind != "setup":

@@ -34,6 +34,8 @@ class Turns:
         """When the model's present turn began."""
         self.heard_at = 0.0
         """When Gemini last said anything."""
+        self.completed = 0
+        """Turns of the model whose answer was whole, or cut short by the user."""
         self._interrupted = False
         self._texts: deque[str] = deque(maxlen=_REMEMBERED_TEXTS)
         self._echoes: list[str] = []
@@ -81,6 +83,7 @@ class Turns:
             self.plays_until = now
         if frame.turn_complete:
             self.speaking, self.generated = frame.more_turns, False
+            self.completed += not frame.more_turns
             # After an interruption the answer to what interrupted is still to come.
             self.owed = self.owed and self._interrupted
             self._interrupted = False
@@ -89,6 +92,7 @@ class Turns:
         """Gemini's turn ended in the middle, with its leg: it will never be continued."""
         if not self.generated:
             self.plays_until = now
+        self.completed += self.generated
         self.speaking = self.generated = self._interrupted = False
 
     def resumed(self) -> None:

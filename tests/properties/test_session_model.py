@@ -16,6 +16,7 @@ from relay.core.commands import (
 )
 from relay.core.events import (
     DOWNSTREAM,
+    BudgetSpent,
     Closed,
     DialFailed,
     DrainRequested,
@@ -66,7 +67,7 @@ CLOSES = [
     (1007, "Request contains an invalid argument."),
     (1011, "You exceeded your current quota"),
 ]
-ENDING = {Timer.SETUP, Timer.CONNECT, Timer.PARKING, Timer.SESSION}
+ENDING = {Timer.SETUP, Timer.CONNECT, Timer.PARKING, Timer.SESSION, Timer.GRACE}
 """Timers that end a session, or may: in most runs time does not get there."""
 
 
@@ -85,6 +86,10 @@ class Network(Wire):
 
     def say(self, payload: bytes) -> None:
         """The client says something; it is told to Gemini, held, or of no use to anybody."""
+        if self.session.leaving.has_the_floor:
+            self.sent.append(payload)  # it goes nowhere, and is counted as dropped
+            self.happen(Received(DOWNSTREAM, payload, True))
+            return
         before = self.session.meter.frames_up + self.session.holding.held_frames
         waiting = len(self.session.holding)
         self.happen(Received(DOWNSTREAM, payload, True))
@@ -292,6 +297,13 @@ class Network(Wire):
             for leg in self.gemini.legs.values():
                 leg.awaited = False
         self.happen(TimerFired(timer))
+
+    @rule(really=SELDOM)
+    @precondition(lambda self: not self.ended)
+    def a_budget_is_spent(self, really: bool) -> None:
+        """Seldom: from then on the session takes leave, with words of the relay's own."""
+        if really:
+            self.happen(BudgetSpent("tokens of this day"))
 
     @rule(payload=st.sampled_from(FORBIDDEN), which=st.integers(0, 2), really=SELDOM)
     @precondition(lambda self: not self.ended and self.caller.here)

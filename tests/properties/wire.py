@@ -3,6 +3,7 @@
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize
 
+from relay.core.budget import Quotas
 from relay.core.commands import (
     CancelTimer,
     CloseLeg,
@@ -27,6 +28,7 @@ from relay.core.session import Session
 from tests.core.playbook import (
     FakeHandles,
     client,
+    compact,
     policy,
     setup_complete,
 )
@@ -34,6 +36,7 @@ from tests.properties.caller import Caller
 from tests.properties.google import At, Gemini, GeminiLeg
 
 HELD_BYTES, JOURNAL_BYTES, PARKING_BYTES = 3000, 4000, 700
+WRAP_UP = "say goodbye"
 
 
 class Wire(RuleBasedStateMachine):
@@ -65,7 +68,11 @@ class Wire(RuleBasedStateMachine):
             transparent=transparent,
         )
         self.limits = Limits(
-            held_bytes=HELD_BYTES, session_s=36_000.0, parking_bytes=PARKING_BYTES, continuity=continuity
+            held_bytes=HELD_BYTES,
+            session_s=36_000.0,
+            parking_bytes=PARKING_BYTES,
+            continuity=continuity,
+            quotas=Quotas(wrap_up=WRAP_UP, grace_s=60.0),
         )
         self.policy = policy(messages=Messages(video=True), announce="loss")
         self.session = Session("s1", self.policy, self.limits, FakeHandles(), lambda: jitter)
@@ -73,7 +80,7 @@ class Wire(RuleBasedStateMachine):
         self.timers: dict[Timer, float] = {}
         self.dialled: list[float] = []
         self.sent: list[bytes] = []
-        """What the client said and the session took."""
+        """What the client, and at the end the relay itself, said and the session took."""
         self.said: list[str] = []
         """What the model said while anybody listened."""
         self.uncertain = 0
@@ -93,7 +100,11 @@ class Wire(RuleBasedStateMachine):
     def happen(self, event: Event) -> None:
         """Deliver an event and carry out what follows."""
         self.now += 0.01
+        had_the_floor = self.session.leaving.has_the_floor
         self.carry_out(self.session.handle(event, self.now))
+        if self.session.leaving.has_the_floor and not had_the_floor:
+            mark = {"audioStreamEnd": True} if self.session.meter.audio_bytes_up else {}
+            self.sent.append(compact({"realtimeInput": {"text": WRAP_UP, **mark}}))
         self.whole = self.whole and not self.session.line.memory.journal.dropped
 
     def carry_out(self, commands: list[Command]) -> None:

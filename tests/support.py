@@ -50,6 +50,12 @@ def require_tool(*names: str) -> Path:
     missing(" or ".join(names))
 
 
+def require_promtool() -> str:
+    """Path of `promtool`, which `make test` puts beside the interpreter; skips or fails as `require_tool` does."""
+    beside = Path(sys.executable).parent / "promtool"
+    return str(beside if beside.exists() else require_tool("promtool"))
+
+
 def require_node_packages(*names: str) -> Path:
     """Path of `node`, once it is sure that these packages are installed for the scripts in tests/js.
 

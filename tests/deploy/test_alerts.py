@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from relay.metrics import Metrics
 from tests.deploy import files
 from tests.deploy.files import DEPLOY
 from tests.deploy.test_monitoring import SUFFIXES, _selected
-from tests.support import ROOT, require_tool
+from tests.support import ROOT, require_promtool
 
 CASES = Path(__file__).parent / "alerts_cases.yaml"
 VOCABULARY: dict[str, set[str]] = {
@@ -80,8 +79,7 @@ def test_there_is_a_case_for_every_rule() -> None:
 
 def test_promtool_finds_nothing_wrong(tmp_path: Path) -> None:
     """Configuration and rules are valid to Prometheus itself, and every case goes as it is written."""
-    beside = Path(sys.executable).parent / "promtool"  # where `make test` puts it
-    promtool = str(beside if beside.exists() else require_tool("promtool"))
+    promtool = require_promtool()
     cases = tmp_path / "cases.yaml"
     cases.write_text(CASES.read_text().replace("RULES", str(DEPLOY / "prometheus" / "alerts.yml")))
     for command in (

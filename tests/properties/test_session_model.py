@@ -309,13 +309,11 @@ class Network(Wire):
     @precondition(lambda self: not self.ended and self.caller.here)
     def something_goes_wrong(self, payload: bytes, which: int, really: bool) -> None:
         """Seldom: the client breaks a rule or leaves, or the relay shuts down."""
-        mishaps: list[Event] = [
-            Received(DOWNSTREAM, payload, True),
-            Closed(DOWNSTREAM, 1000, ""),
-            DrainRequested(),
-        ]
-        if really:
-            self.happen(mishaps[which])
+        mishaps: list[Event] = [Closed(DOWNSTREAM, 1000, ""), DrainRequested()]
+        if really and which:
+            self.happen(mishaps[which - 1])
+        elif really:
+            self.say(payload)
 
     @rule(leg=st.integers(0, 3), payload=st.sampled_from([setup_complete(), spoken("x"), b""]))
     @precondition(lambda self: self.ended)

@@ -194,6 +194,12 @@ class Metrics:
         self.export_lost = Counter(
             "relay_export_lost", "Usage records that were dropped because too many waited.", ["sink"], registry=registry
         )
+        self.export_refused = Counter(
+            "relay_export_refused",
+            "Usage records that were given up because each was always refused.",
+            ["sink"],
+            registry=registry,
+        )
         for sink in ("file", "webhook"):
             self.declare_export(sink)
 
@@ -203,6 +209,7 @@ class Metrics:
         self.export_waiting.labels(sink)
         self.export_degraded.labels(sink)
         self.export_lost.labels(sink)
+        self.export_refused.labels(sink)
 
     def of_meter(self, tenant: str) -> dict[str, tuple[Counter, int]]:
         """Where each total of a meter goes, and how many of its units make one of the metric's."""

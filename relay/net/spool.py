@@ -38,6 +38,9 @@ class Spool:
     def __len__(self) -> int:
         return len(self._items)
 
+    def __contains__(self, key: str) -> bool:
+        return key in self._items
+
     @property
     def size(self) -> int:
         """Bytes that wait."""
@@ -65,6 +68,11 @@ class Spool:
                 self._items.move_to_end(item.key, last=False)
                 self._bytes += item.size
         self._shrink()
+
+    def set_aside(self, item: Item) -> None:
+        """Put a record that nobody took behind the others, unless there is a newer one now."""
+        if item.key not in self._items:
+            self.put(item)
 
     def _remove(self, key: str) -> None:
         item = self._items.pop(key, None)

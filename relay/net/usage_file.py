@@ -15,6 +15,10 @@ class SinkError(Exception):
     """Records were not taken, or nobody knows; the same ones may come again."""
 
 
+class RefusedError(SinkError):
+    """Somebody looked at the records and does not want them: one of them may be why."""
+
+
 @dataclass(slots=True)
 class UsageFile:
     """Appends records on a thread of its own; the file is opened for each batch, so others may move it away."""

@@ -17,10 +17,12 @@ import aiohttp
 import orjson
 
 from relay.net.spool import Item
-from relay.net.usage_file import SinkError
+from relay.net.usage_file import RefusedError, SinkError
 
 PREFIX = "whsec_"
 USER_AGENT = "relay-webhook"
+_AWAY = frozenset({408, 425, 429, 502, 503, 504})
+"""Answers that say something of the receiver's condition, and nothing of the records."""
 
 
 def key_of(secret: str) -> bytes:
@@ -82,7 +84,8 @@ class Webhook:
         except (aiohttp.ClientError, OSError, ValueError) as error:  # TimeoutError is an OSError
             raise SinkError(type(error).__name__) from None  # the text would hold the address, which may be a secret
         if not 200 <= status < 300:
-            raise SinkError(f"it answered {status}")
+            refused = status >= 400 and status not in _AWAY  # a 500 too: one record may be what it stumbles over
+            raise (RefusedError if refused else SinkError)(f"it answered {status}")
         self._pending = None
 
     def _message(self, items: Sequence[Item]) -> tuple[str, bytes]:

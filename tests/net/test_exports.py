@@ -16,7 +16,7 @@ from relay.metrics import Metrics
 from relay.net import exports as module
 from relay.net.exports import Exports, Lane
 from relay.net.spool import Item, Spool
-from relay.net.usage_file import SinkError
+from relay.net.usage_file import RefusedError, SinkError
 from tests.net.conftest import WAIT_S, Origin, Running, Start
 from tests.net.receiver import SECRET, receiver
 from tests.net.test_budgets import heard, report, says, speak
@@ -29,6 +29,8 @@ class Fake:
     name: str = "fake"
     batch: int = 2
     error: Exception | None = None
+    poison: str = ""
+    """A record that is always refused, and with it whatever comes beside it."""
     hangs: asyncio.Event | None = None
     attempts: list[list[str]] = field(default_factory=list)
     taken: list[str] = field(default_factory=list)
@@ -46,6 +48,8 @@ class Fake:
             await self.hangs.wait()
         if self.error is not None:
             raise self.error
+        if self.poison in self.attempts[-1]:
+            raise RefusedError("it answered 400")
         self.taken += [item.id for item in items]
 
 
@@ -146,6 +150,46 @@ async def test_too_many_push_out_the_oldest_and_are_counted() -> None:
         lost = sample(metrics, "lost_total")
         assert lost is not None
         assert lost == 100 - len(fake.taken) > 50
+
+
+async def test_a_record_that_is_always_refused_holds_up_no_other() -> None:
+    """Those behind it are taken, each once, in order; it comes again and again, and after many others is given up."""
+    fake = Fake(batch=8, poison="bad")
+    with capture_logs() as logs:
+        async with exporting(fake) as (exports, metrics):
+            put(exports, "a", "b", "bad", *"cdefgh")
+            await until(lambda: len(fake.taken) == 8)
+            assert fake.taken == list("abcdefgh")
+            assert sample(metrics, "refused_total") == 0
+            number = 0
+            while not sample(metrics, "refused_total"):
+                number += 1
+                assert number < 100
+                put(exports, f"r{number}")
+                await until(lambda: f"r{number}" in fake.taken)  # noqa: B023 - it is awaited before the next one
+            await until(lambda: sample(metrics, "waiting_records") == 0 and not exports.degraded)
+    assert number >= module.MOST_REFUSALS - 2, "one refusal counts, however often it is repeated before the next record"
+    assert sorted(fake.taken) == sorted({*"abcdefgh", *(f"r{one + 1}" for one in range(number))})
+    (told,) = [line for line in logs if line["event"] == "a usage record was given up: it is always refused"]
+    assert (told["sink"], told["record"], told["log_level"]) == ("fake", "bad", "error")
+
+
+async def test_what_refuses_everything_gets_everything_later() -> None:
+    """Where nothing else is taken either, it is not the record's fault: a secret is wrong, or an address."""
+    fake = Fake(batch=4, error=RefusedError("it answered 401"))
+    async with exporting(fake) as (exports, metrics):
+        put(exports, *"abcdef")
+        await until(lambda: len(fake.attempts) > 10 * module.MOST_REFUSALS)
+        assert exports.degraded
+        assert len(fake.attempts[-1]) == 1, "the search for the one that is refused ends at single records"
+        fake.error = None
+        await until(lambda: len(fake.taken) == 6)
+        assert sample(metrics, "refused_total") == 0
+        put(exports, *"ghijklmn")
+        await until(lambda: len(fake.taken) == 14)
+        assert max(map(len, fake.attempts)) == 4
+        assert len(fake.attempts[-1]) > 1, "and then there are several at once again"
+    assert sorted(fake.taken) == list("abcdefghijklmn")
 
 
 async def test_stopping_delivers_what_waits_and_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,6 +46,20 @@ def test_what_nobody_took_comes_first_again_unless_it_is_out_of_date() -> None:
     assert ids(spool.take(9)) == ["a.1", "c.1", "b.2"]
 
 
+def test_what_is_set_aside_comes_last_unless_it_is_out_of_date() -> None:
+    """An old total never follows a new one."""
+    spool = Spool(10_000)
+    for key in "abc":
+        spool.put(item(key))
+    (first,) = spool.take(1)
+    spool.set_aside(first)
+    (second,) = spool.take(1)
+    spool.put(item("b", 2))
+    spool.set_aside(second)
+    assert ("a" in spool, "x" in spool) == (True, False)
+    assert ids(spool.take(9)) == ["c.1", "a.1", "b.2"]
+
+
 def test_what_does_not_fit_pushes_out_the_oldest() -> None:
     """And is counted."""
     spool = Spool(1_000)  # three of them

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from relay.net.spool import Item
-from relay.net.usage_file import SinkError
+from relay.net.usage_file import RefusedError, SinkError
 from relay.net.webhook import Webhook, key_of, signature
 from tests.net.receiver import SECRET, Receiver, documented_check, receiver
 
@@ -74,6 +74,20 @@ async def test_anything_but_success_is_a_failure(webhook: Webhook, there: Receiv
     with pytest.raises(SinkError, match=str(status)):
         await webhook.deliver(items("a"))
     assert len(there.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "of_the_records"),
+    [(302, False), (400, True), (403, True), (422, True), (500, True), (429, False), (503, False)],
+)
+async def test_an_answer_about_the_records_is_told_from_one_about_the_receiver(
+    webhook: Webhook, there: Receiver, status: int, of_the_records: bool
+) -> None:
+    """A receiver that is away, busy or moved says nothing about what it was sent."""
+    there.status = status
+    with pytest.raises(SinkError) as raised:
+        await webhook.deliver(items("a"))
+    assert isinstance(raised.value, RefusedError) is of_the_records
 
 
 async def test_a_repeated_request_has_the_same_id_and_body(webhook: Webhook, there: Receiver) -> None:

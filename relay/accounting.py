@@ -12,6 +12,7 @@ from relay.config.price_list import PRICE_LIST
 from relay.core import budget as core
 from relay.core.ledger import Allowance, Ledger, Measure
 from relay.core.prices import FREE, NANOS, OTHER_MODEL, Price, PriceTable
+from relay.core.roster import RosterStore
 from relay.core.tickets import TicketStore
 from relay.core.usage import Semantics
 from relay.core.windows import Window
@@ -89,6 +90,14 @@ def tickets_of(store: Store, ledger: Ledger) -> TicketStore:
         return SqliteTickets(store.path or MEMORY, time.time)
     tickets: TicketStore = importlib.import_module("relay.store.redis_tickets").RedisTickets(ledger)
     return tickets
+
+
+def roster_of(store: Store, ledger: Ledger) -> RosterStore | None:
+    """Where replicas tell each other of their sessions, if they share anything."""
+    if store.kind == "sqlite":
+        return None
+    roster: RosterStore = importlib.import_module("relay.store.redis_roster").RedisRoster(ledger)
+    return roster
 
 
 def terms_of(store: Store, usage: UsageRecords) -> Terms:

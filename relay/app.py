@@ -46,6 +46,7 @@ from relay.net.minting import Desk
 from relay.net.pages import Pages
 from relay.net.refusals import Refusals
 from relay.net.registry import Registry
+from relay.net.roster import Roster
 from relay.net.server import ALIAS, Admitted, Bounds, Parts, Server
 from relay.net.warden import Warden
 
@@ -110,7 +111,10 @@ class Relay:
         self._keep_books(store_password, webhook_secret)
         tickets = accounting.tickets_of(config.store, self._ledger)
         tokens = credentials.tokens_of(config.tenants)
-        chores = [one.keys.refresh for one in tokens]
+        # Without a token nobody may ask, so there is nobody to tell.
+        shared = accounting.roster_of(config.store, self._ledger) if self._admin_token is not None else None
+        self._roster = Roster(self.registry, self._tenants, shared, secrets.token_hex(8), __version__)
+        chores = [*(one.keys.refresh for one in tokens), self._roster.look]
         self.warden = Warden(tickets, self.registry, self._metrics, time.time, chores)
         """Revokes tickets."""
         self._parts = Parts(
@@ -219,6 +223,7 @@ class Relay:
         prices = self._config.prices
         sight = Sight(
             registry=self.registry,
+            roster=self._roster,
             tenants=self._tenants,
             accounts=self._accounts,
             ledger=self._ledger,

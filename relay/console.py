@@ -118,12 +118,17 @@ def sessions(client: Client, tenant: str | None, form: str) -> str:
     columns = _session_columns(answer["currency"])
     if any(row["end_user"] or row["labels"] for row in rows):
         columns.insert(2, Column("USER", _user))
-    return table(columns, rows)
+    shown = table(columns, rows)
+    if answer["unlisted"]:
+        shown += f"\n{answer['unlisted']:,} more, which other replicas only count"
+    return shown if answer["current"] else f"{shown}\nother replicas can't be asked now"
 
 
 def end(client: Client, session_id: str) -> str:
     """End a session. Raises ConsoleError."""
-    client.ask(f"/admin/sessions/{urllib.parse.quote(session_id, safe='')}", {}, "DELETE")
+    answer = client.ask(f"/admin/sessions/{urllib.parse.quote(session_id, safe='')}", {}, "DELETE")
+    if answer["state"] == "ending":
+        return f"session {session_id} is another replica's, which ends it within seconds"
     return f"session {session_id} has ended"
 
 

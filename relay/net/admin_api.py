@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-import structlog
 from aiohttp import hdrs, web
 
 from relay.core.closing import CloseReason
@@ -27,15 +26,11 @@ from relay.net.admin_query import BadParameterError, only, tenant_of, usage_quer
 from relay.net.diary import SAMPLE_S, Diary
 from relay.net.doorway import plainly_spelt
 from relay.net.registry import Registry
+from relay.net.roster import PART, Roster
 from relay.net.server import Admitted
 from relay.web import CONTENT_SECURITY_POLICY, Asset
 
 ROOT = "/admin"
-_PART = 20
-"""Rows, sessions or samples that are put into words before others have a turn: about a millisecond."""
-
-_log = structlog.get_logger()
-
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -44,6 +39,7 @@ class Sight:
     """What the operator gets to see."""
 
     registry: Registry
+    roster: Roster
     tenants: Mapping[str, Admitted]
     accounts: Accounts
     ledger: Ledger
@@ -154,29 +150,30 @@ class AdminApi:
 
     async def _sessions(self, request: web.Request) -> web.StreamResponse:
         only(request.query, "tenant")
-        tenant, sight = tenant_of(request.query), self._sight
-        clocks = _clocks()
-        found = []
-        for number, live in enumerate(sight.registry, start=1):
-            if live.driver is not None and live.driver.close is None and tenant in (None, live.tenant):
-                policy = sight.tenants[live.tenant].policy.name
-                found.append(views.session_view(live, live.driver, policy, clocks))
-            if number % _PART == 0:
-                await asyncio.sleep(0)
-        return _json({"at": views.stamp(clocks.unix), "currency": sight.currency, "sessions": found})
+        at, found = time.time(), await self._sight.roster.all(tenant_of(request.query))
+        answer = {
+            "at": views.stamp(at),
+            "currency": self._sight.currency,
+            "sessions": found.rows,
+            "unlisted": found.unlisted,
+            "current": found.current,
+        }
+        return _json(answer)
 
     async def _end_session(self, request: web.Request) -> web.StreamResponse:
         only(request.query)
-        session_id = request.match_info["id"]
-        driver = self._sight.registry.find(session_id)
-        if driver is None or driver.close is not None:
-            raise _AnsweredError(
-                404, "there is no such session, or no longer; other replicas have sessions of their own"
-            )
-        driver.dismiss()
-        _log.info("session ended by the operator", session=session_id)
+        session_id, roster = request.match_info["id"], self._sight.roster
         reason = CloseReason.ENDED_BY_OPERATOR
-        return _json({"id": session_id, "reason": reason.label, "code": reason.code})
+        answer = {"id": session_id, "reason": reason.label, "code": reason.code}
+        if roster.end(session_id):
+            return _json({**answer, "state": "ended"})
+        try:
+            elsewhere = await roster.dismiss(session_id)
+        except LedgerError:
+            raise _AnsweredError(503, "it is not here, and other replicas can't be told now") from None
+        if not elsewhere:
+            raise _AnsweredError(404, "there is no such session, or no longer")
+        return _json({**answer, "state": "ending"}, 202)
 
     # Usage ------------------------------------------------------------------------------------------------------------
 
@@ -190,7 +187,7 @@ class AdminApi:
         found = []
         for number, row in enumerate(rows[page.offset : end], start=1):
             found.append(views.usage_view(row, query.by))
-            if number % _PART == 0:
+            if number % PART == 0:
                 await asyncio.sleep(0)
         answer = {
             "from": query.first,
@@ -212,7 +209,7 @@ class AdminApi:
         tenants = []
         for number, tenant in enumerate(self._sight.tenants, start=1):
             tenants.append(views.standing_view(await self._standing(tenant, parked[tenant])))
-            if number % _PART == 0:
+            if number % PART == 0:
                 await asyncio.sleep(0)
         return _json({"at": views.stamp(time.time()), "currency": self._sight.currency, "tenants": tenants})
 
@@ -260,7 +257,7 @@ class AdminApi:
         samples = []
         for number, sample in enumerate([*diary.samples, diary.current()], start=1):
             samples.append(views.sample_view(sample, tenant))
-            if number % _PART == 0:
+            if number % PART == 0:
                 await asyncio.sleep(0)
         answer = {
             "at": views.stamp(time.time()),

@@ -177,7 +177,7 @@ async def test_a_session_can_be_ended(start: Start) -> None:
         async with asyncio.timeout(WAIT_S):
             while len(running.relay.registry):
                 await asyncio.sleep(0.01)
-    assert (status, body) == (200, {"id": session["id"], "reason": "ended_by_operator", "code": 1008})
+    assert (status, body) == (200, {"id": session["id"], "reason": "ended_by_operator", "code": 1008, "state": "ended"})
     line = next(line for line in logs if line["event"] == "session")
     assert (line["reason"], line["blame"]) == ("ended_by_operator", "relay")
     assert (await ask(running, "/admin/sessions"))[1]["sessions"] == []

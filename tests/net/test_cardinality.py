@@ -1,6 +1,6 @@
 """Series are bounded in number, whatever clients send: only closed vocabularies and configured tenants are labels.
 
-CARDINALITY_VALUES sets how many sessions send random values; 1000000 takes about three minutes.
+CARDINALITY_VALUES sets how many sessions send random values; 1000000 takes about nine minutes.
 """
 
 import json

@@ -128,7 +128,10 @@ function showSessions(answer) {
   say("now-sessions", count(sessions.length));
   say("now-parked", parked ? `${count(parked)} parked` : "");
   const some = visible < sessions.length ? `The first ${count(visible)} of ${count(sessions.length)}` : count(sessions.length);
-  say("live-note", sessions.length ? `${some} · ${money(cost, answer.currency)} so far` : "");
+  const notes = sessions.length ? [some, `${money(cost, answer.currency)} so far`] : [];
+  if (answer.unlisted) notes.push(`${count(answer.unlisted)} more elsewhere`);
+  if (!answer.current) notes.push("other replicas do not answer");
+  say("live-note", notes.join(" · "));
 }
 
 function showBudgets(answer) {

@@ -47,7 +47,8 @@ def admin_description(version: str) -> dict[str, Any]:
 
 
 def _page(folder: str, index: str, prefix: str) -> dict[str, Asset]:
-    assets = {}
+    base = resources.files(__package__).joinpath("base.css")  # which all pages share
+    assets = {prefix + base.name: Asset(_TYPES[".css"], base.read_bytes())}
     for file in resources.files(__package__).joinpath(folder).iterdir():
         suffix = "." + file.name.rpartition(".")[2]
         if suffix in _TYPES:

@@ -378,7 +378,7 @@ async def test_the_page_is_there_for_everybody_and_has_no_secret(start: Start) -
     admin = running.addresses["admin"]
     async with running.http.get(f"{admin}/admin", allow_redirects=False) as response:
         assert (response.status, response.headers["Location"]) == (308, "/admin/")
-    for path in ("/admin/", "/admin/dashboard.js", "/admin/style.css"):
+    for path in ("/admin/", "/admin/dashboard.js", "/admin/base.css", "/admin/style.css"):
         async with running.http.get(admin + path) as response:
             text = await response.text()
             assert response.status == 200

@@ -135,7 +135,7 @@ class Relay:
             desk=Desk(tickets, self.warden, self._metrics, time.time, {}),
             metrics=self._metrics,
             diary=self._diary,
-            bounds=_bounds(config),
+            bounds=bounds_of(config),
             scrubber=self.scrubber,
             random=random.random,
         )
@@ -288,7 +288,8 @@ def _models(rule: ModelRule | str, backend: Backend) -> core.Models:
     )
 
 
-def _bounds(config: Config) -> Bounds:
+def bounds_of(config: Config) -> Bounds:
+    """What the listener bounds sessions and legs by."""
     limits = config.limits
     common: dict[str, Any] = {
         "high_bytes": limits.buffer,

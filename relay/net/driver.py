@@ -268,8 +268,8 @@ class Driver:
             if number == DOWNSTREAM:
                 leg.close(close.reason.code, close.text)
             else:
-                # Gemini is told nothing of why; 1000 is how its own clients leave.
-                leg.close(1000, "")
+                # Gemini is told nothing of why, save that it can't be read; 1000 is how its own clients leave.
+                leg.close(1007 if close.reason is CloseReason.UPSTREAM_NONSENSE else 1000, "")
 
     def _cancel(self, timer: Timer) -> None:
         handle = self._timers.pop(timer, None)

@@ -21,8 +21,10 @@ Socket = web.WebSocketResponse[bool] | ClientWebSocketResponse[bool]
 Deliver = Callable[[bytes, bool], None]
 """Takes one message: its payload, and whether its opcode was text."""
 
-ABNORMAL = 1006  # RFC 6455 7.4.1: no close frame came
-NO_STATUS = 1005  # RFC 6455 7.4.1: a close frame without a code
+# RFC 6455 7.4.1
+PROTOCOL_ERROR = 1002
+NO_STATUS = 1005  # a close frame without a code
+ABNORMAL = 1006  # no close frame came
 
 # An attribute of an Enum class costs more than a global, and these are asked for with every frame.
 TEXT, BINARY, PING, PONG, CLOSE = WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.PING, WSMsgType.PONG, WSMsgType.CLOSE
@@ -67,17 +69,17 @@ class Engine(asyncio.Protocol):
         self._messages = socket._reader
         self._waiting = socket._reader._buffer
         self._paused = True
-        self._broken = False
+        self._broken = socket._reader.exception() is not None  # by what came with the handshake
+        self._fault = 0
         self._ended = False
         self._said_goodbye = False
         self._corked: list[bytes] | None = None
         parser = self._http._payload_parser if self._http is not None else None
-        if parser is None or self._transport.is_closing():  # lost or broken between aiohttp's handshake and now
+        if self._transport.is_closing() or (parser is None and not self._broken):  # lost between handshake and now
             self._transport.abort()
             self._release()
         else:
-            self._parse = parser.feed_data
-            self._broken = self._messages.exception() is not None  # by bytes that came right behind the handshake
+            self._parse = _ignore if parser is None else parser.feed_data  # aiohttp drops a parser that has failed
             self._transport.set_protocol(self)
 
     def start(self, deliver: Deliver) -> None:
@@ -134,7 +136,12 @@ class Engine(asyncio.Protocol):
             self._transport.writelines(frames)
 
     def say_goodbye(self, code: int, reason: str) -> None:
-        """Write the close frame, the last one; a second goodbye goes nowhere."""
+        """Write the close frame, the last one; a second goodbye goes nowhere.
+
+        A peer that broke the protocol is told that instead, whatever else there was to say (RFC 6455 7.1.7).
+        """
+        if self._fault and self._fault != code:
+            code, reason = self._fault, ""
         self.write(code.to_bytes(2, "big") + reason.encode(), CLOSE)
         self._said_goodbye = True
 
@@ -145,7 +152,8 @@ class Engine(asyncio.Protocol):
 
     def abort(self) -> None:
         """Cut the connection now."""
-        self._transport.abort()
+        if not self.gone.done():  # asyncio's transports can't be cut once they are gone
+            self._transport.abort()
 
     @property
     def socket(self) -> socket.socket | None:
@@ -202,7 +210,9 @@ class Engine(asyncio.Protocol):
             return
         if self._broken:
             error = self._messages.exception()
-            self._end(int(error.code) if isinstance(error, WebSocketError) else ABNORMAL, "")
+            if isinstance(error, WebSocketError):
+                self._fault = int(error.code)
+            self._end(self._fault or ABNORMAL, "")
         elif self.gone.done():
             self._end(ABNORMAL, "")
 
@@ -217,12 +227,29 @@ class Engine(asyncio.Protocol):
             elif kind is PONG:
                 self._hooks.on_pong()
             elif kind is CLOSE:
-                self._end(message.data or NO_STATUS, message.extra or "")
+                self._take_goodbye(message.data or NO_STATUS, message.extra or "")
+
+    def _take_goodbye(self, code: int, reason: str) -> None:
+        self._waiting.clear()  # what follows a goodbye counts for nothing, RFC 6455 5.5.1
+        self._parse = _ignore
+        if code == ABNORMAL:  # which nobody may send; aiohttp lets it pass
+            self._fault = code = PROTOCOL_ERROR
+        self._end(code, reason)
 
     def _end(self, code: int, reason: str) -> None:
         if not self._ended:
             self._ended = True
             self._hooks.on_end(code, reason)
+
+
+def first_too_large(max_bytes: int) -> int:
+    """aiohttp's `max_msg_size` for messages of up to `max_bytes`: it refuses those that reach what it is given."""
+    return max_bytes + 1
+
+
+def _ignore(_data: bytes) -> tuple[bool, bytes]:
+    """A parser for the rest of a connection that has nothing more to say."""
+    return False, b""
 
 
 def _finish(work: Coroutine[Any, Any, Any]) -> Any:

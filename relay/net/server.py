@@ -33,7 +33,7 @@ from relay.net.auth import PROTOCOL, Authenticator, Identity, KeyInUrlError, cre
 from relay.net.diary import Diary
 from relay.net.doorway import Doorway, plain_headers
 from relay.net.driver import Driver, Wiring
-from relay.net.engine import Socket
+from relay.net.engine import Socket, first_too_large
 from relay.net.faults import Faults
 from relay.net.handles import HandleSealer
 from relay.net.labels import Labels, LabelsError, labels_of
@@ -232,13 +232,7 @@ class Server:
 
     async def _serve(self, request: web.Request, live: Live, admitted: Admitted) -> web.StreamResponse:
         parts = self._parts
-        socket: web.WebSocketResponse[bool] = web.WebSocketResponse(
-            autoping=False,
-            compress=False,
-            decode_text=False,
-            max_msg_size=parts.bounds.max_message_bytes,
-            protocols=(PROTOCOL,),
-        )
+        socket = unopened(parts.bounds)
         try:
             await socket.prepare(request)
         except web.HTTPException:
@@ -302,6 +296,17 @@ class Server:
             return await self._parts.desk.warden.admit(live, new=not resumes)
         except LedgerError:
             return Close(CloseReason.TICKET_REFUSED, "it can't be checked now, try again later")
+
+
+def unopened(bounds: Bounds) -> web.WebSocketResponse[bool]:
+    """A client's WebSocket before its handshake, as an engine takes it over: raw, whole messages, no extension."""
+    return web.WebSocketResponse(
+        autoping=False,
+        compress=False,
+        decode_text=False,
+        max_msg_size=first_too_large(bounds.max_message_bytes),
+        protocols=(PROTOCOL,),
+    )
 
 
 def _origins(request: web.Request) -> set[str]:

@@ -13,6 +13,7 @@ from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, ClientWebS
 from relay import __version__
 from relay.net import tcp
 from relay.net.credentials import Credential, CredentialError
+from relay.net.engine import first_too_large
 
 USER_TIMEOUT_MS = 4000
 """TCP gives a peer up that acknowledges nothing for this long: a dead path is noticed without pings, whose answers
@@ -77,7 +78,7 @@ class Upstream:
                     headers={**credentials, "User-Agent": f"relay/{__version__}"},
                     autoping=False,
                     compress=0,
-                    max_msg_size=self._target.max_message_bytes,
+                    max_msg_size=first_too_large(self._target.max_message_bytes),
                     decode_text=False,
                 )
         except CredentialError as error:

@@ -295,10 +295,11 @@ async def test_a_full_transport_is_told_and_so_is_its_end() -> None:
         (_frame((4000).to_bytes(2, "big") + b"bye", 0x88), (4000, "bye")),
         (_frame(b"", 0x88), (NO_STATUS, "")),
         (b"", (ABNORMAL, "")),
+        (_frame((1006).to_bytes(2, "big") + b"lost", 0x88), (1002, "lost")),  # a code that nobody may send
         (bytes([0xC1, 0x80, 0, 0, 0, 0]), (1002, "")),  # a reserved bit
         (bytes([0x81, 0x80 | 126, 0xFF, 0xFF, 0, 0, 0, 0]), (1009, "")),
     ],
-    ids=["goodbye", "goodbye without a code", "end of file", "protocol error", "too big"],
+    ids=["goodbye", "goodbye without a code", "end of file", "abnormal goodbye", "protocol error", "too big"],
 )
 async def test_an_end_is_told_once_and_with_its_reason(ending: bytes, told: tuple[int, str]) -> None:
     """Messages before it are delivered first, nothing after it, and the connection's own end adds nothing."""
@@ -332,3 +333,82 @@ async def test_a_connection_lost_before_the_engine_took_over_ends_it_too() -> No
 
         assert watched.ends == [(ABNORMAL, "")]
         assert watched.engine.gone.done()
+
+
+async def test_what_follows_a_goodbye_counts_for_nothing() -> None:
+    """Neither what the same read brought nor what comes later is delivered or answered (RFC 6455 5.5.1)."""
+
+    async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, accepted: Any) -> None:
+        watched = accepted()
+        watched.start()
+        ping = _frame(b"there?", 0x89)
+        writer.write(_frame(b"last words") + _frame((1000).to_bytes(2, "big"), 0x88) + ping + _frame(b"too late"))
+        await watched.until(lambda: watched.ends)
+        watched.engine.heard = False
+        writer.write(ping + _frame(b"later still") + bytes([0xC1, 0x80, 0, 0, 0, 0]))
+        await watched.until(lambda: watched.engine.heard)
+        watched.engine.say_goodbye(1000, "")
+        watched.engine.close()
+        assert await reader.read(1000) == b"\x88\x02\x03\xe8"
+        assert watched.messages == [(b"last words", True)]
+        assert watched.ends == [(1000, "")]
+
+    await _with_raw_client(conversation)
+
+
+@pytest.mark.parametrize("first", [False, True], ids=["later", "with the handshake"])
+async def test_a_peer_that_breaks_the_protocol_is_told_that_and_nothing_else(first: bool) -> None:
+    """Also where aiohttp read it before the engine took over; what came before it is answered all the same."""
+    wrong = _frame(b"fine") + bytes([0xC1, 0x80, 0, 0, 0, 0])
+
+    async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, accepted: Any) -> None:
+        watched = accepted()
+        if not first:
+            writer.write(wrong)
+        watched.start()
+        await watched.until(lambda: watched.ends)
+        assert (watched.messages, watched.ends) == ([(b"fine", True)], [(1002, "")])
+        watched.engine.write(b"answer", TEXT)
+        watched.engine.say_goodbye(1000, "as if nothing had happened")
+        watched.engine.close()
+        assert await reader.read(1000) == b"\x81\x06answer\x88\x02\x03\xea"
+
+    await _with_raw_client(conversation, wrong if first else b"")
+
+
+async def test_a_server_that_breaks_the_protocol_at_once_is_told_that() -> None:
+    """The leg that dials: aiohttp's client lets go of its parser when that fails, and the engine goes on without."""
+
+    async def script(socket: web.WebSocketResponse[bool]) -> None:
+        assert socket._writer is not None
+        socket._writer.transport.write(b"\x81\x04fine\xc1\x00")
+        told.append(await socket.receive())
+
+    told: list[Any] = []
+    async with _listening(script) as port, _dialled(port) as socket:
+        await asyncio.sleep(0.05)  # so that it is there before the engine is
+        watched = Watched(socket)
+        watched.start()
+        assert (watched.messages, watched.ends) == ([(b"fine", True)], [(1002, "")])
+        watched.engine.say_goodbye(1000, "")
+        watched.engine.close()
+        await watched.until(lambda: told)
+
+    assert (told[0].type, told[0].data) == (WSMsgType.CLOSE, 1002)
+
+
+async def test_an_abort_after_the_end_does_nothing() -> None:
+    """Though asyncio's transports break when they are cut after they were closed with something left to write."""
+
+    async def conversation(reader: asyncio.StreamReader, _: asyncio.StreamWriter, accepted: Any) -> None:
+        watched = accepted()
+        watched.start()
+        while watched.engine.writable:
+            watched.engine.write(bytes(100_000), BINARY)
+        watched.engine.close()
+        while await reader.read(1_000_000):
+            pass
+        await watched.until(lambda: watched.engine.gone.done())
+        watched.engine.abort()
+
+    await _with_raw_client(conversation)

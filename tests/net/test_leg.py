@@ -281,3 +281,63 @@ async def test_a_leg_tells_of_pongs_behind_what_it_wrote(start: Start, origin: O
             await asyncio.sleep(0.005)
 
     assert 0 < driver.session.line.memory.lag_s(0.0) < WAIT_S
+
+
+async def test_a_message_of_exactly_the_limit_is_taken_and_one_byte_more_is_not(start: Start, origin: Origin) -> None:
+    """On both legs, and what is too big is told with 1009."""
+    limit = 2000
+
+    async def script(socket: web.WebSocketResponse) -> None:
+        await socket.receive()
+        await socket.send_bytes(b'{"setupComplete": {}}'.ljust(limit))
+        await socket.receive()
+        await socket.send_bytes(b'{"serverContent": {}}'.ljust(limit + 1))
+        end = await socket.receive()
+        told.append((end.type, end.data))
+
+    told: list[tuple[aiohttp.WSMsgType, int]] = []
+    origin.script = script
+    running = await start(limits={"max_message": limit}, upstream={"max_message": limit})
+    socket = await running.connect()
+    await socket.send_bytes(b'{"setup": {}}'.ljust(limit))
+    assert b"setupComplete" in (await socket.receive_bytes(timeout=WAIT_S))
+    await socket.send_bytes(b'{"realtimeInput": {"text": "hello"}}'.ljust(limit + 1))
+    assert (await end_of(socket))[0] == 1009
+
+    socket = await running.connect()
+    await socket.send_bytes(b'{"setup": {}}')
+    assert b"setupComplete" in (await socket.receive_bytes(timeout=WAIT_S))
+    await socket.send_bytes(b'{"realtimeInput": {"text": "hello"}}')
+    await end_of(socket)
+    async with asyncio.timeout(WAIT_S):
+        while (aiohttp.WSMsgType.CLOSE, 1009) not in told:
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("nonsense", "told"),
+    [(b"\x81\x02{\xff", 1007), (b"\x82\x05hello", 1007), (b"\xc1\x00", 1002)],
+    ids=["no UTF-8", "no JSON", "a reserved bit"],
+)
+async def test_gemini_is_told_that_it_can_t_be_read(start: Start, origin: Origin, nonsense: bytes, told: int) -> None:
+    """Nothing of it reaches the client, and Google's side of the close says what was wrong."""
+
+    async def script(socket: web.WebSocketResponse) -> None:
+        await socket.receive()
+        await socket.send_bytes(b'{"setupComplete": {}}')
+        assert socket._writer is not None
+        socket._writer.transport.write(nonsense)
+        end = await socket.receive()
+        ends.append((end.type, end.data))
+
+    ends: list[tuple[aiohttp.WSMsgType, int]] = []
+    origin.script = script
+    running = await start()
+    socket = await running.conversation()
+    async with asyncio.timeout(WAIT_S):
+        while not ends:
+            await asyncio.sleep(0.01)
+    if told == 1007:
+        assert (await end_of(socket))[0] == 1011
+
+    assert ends[0] == (aiohttp.WSMsgType.CLOSE, told)

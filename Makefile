@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Tests mostly wait; files are shared out among as many processes as there are cores, four at most.
 SPREAD ?= --numprocesses auto --maxprocesses 4 --dist loadscope
 
-.PHONY: run test check fmt bench proof clean
+.PHONY: run test check fmt bench proof autobahn clean
 
 run: .venv/ready ## the relay with its demo page: on Gemini when GEMINI_API_KEY is set, else on the simulator
 	$(BIN)/relay demo $(ARGS)
@@ -35,8 +35,11 @@ proof: .venv/ready-dev ## every message and every token accounted for, every lim
 	$(BIN)/python -m proof budget
 	$(BIN)/python -m proof mutations
 
+autobahn: .venv/ready-dev ## the WebSocket engine against Autobahn's 517 cases, as server and as client; a minute
+	$(BIN)/python -m tests.autobahn $(ARGS)
+
 clean: ## forget the environments
-	rm -rf .venv .venv-sdk1 tests/js/node_modules
+	rm -rf .venv .venv-sdk1 .venv-autobahn tests/js/node_modules
 
 # Debian's python3 may come without ensurepip; virtualenv brings its own pip.
 .venv/bin/python:

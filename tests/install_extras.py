@@ -1,5 +1,6 @@
-"""Install what only some tests need: Node packages, Chromium, servers, promtool, an old SDK. Says loudly what it can't.
+"""Install what only some tests need: Node packages, Chromium, servers, promtool, an old SDK, Autobahn.
 
+What it can't install it says loudly.
 Missing extras skip their tests on a developer's machine; with CI=true those tests fail instead.
 """
 
@@ -26,6 +27,7 @@ def main() -> None:
         _promtool(),
         _node_packages(),
         _old_sdk(),
+        _autobahn(),
     )
     problems = [problem for problem in tried if problem]
     for problem in problems:
@@ -86,6 +88,12 @@ def _old_sdk() -> str | None:
         subprocess.run([sys.executable, "-m", "virtualenv", "--quiet", ROOT / ".venv-sdk1"], check=False)
     subprocess.run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", OLD_SDK], check=False)
     return None if _has_old_sdk(python) else f"{OLD_SDK} could not be installed"
+
+
+def _autobahn() -> str | None:
+    """Into an environment of its own; where there is no Python 2.7 it says so, and its tests are skipped in CI too."""
+    done = subprocess.run([sys.executable, "-m", "tests.autobahn", "--install"], cwd=ROOT, check=False)
+    return None if done.returncode == 0 else "the Autobahn test suite could not be installed"
 
 
 def _has_old_sdk(python: Path) -> bool:

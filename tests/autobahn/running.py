@@ -1,0 +1,52 @@
+"""The suite run against the relay in each role."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from tests.autobahn import echo, tool
+from tests.autobahn.tool import AGENT, Index
+
+CASE_WITHIN_S = 100.0
+"""The slowest case takes a tenth of this; longer is a hang."""
+
+
+async def as_server(
+    command: Path, cases: Sequence[str], limits: Mapping[str, Any], within_s: float
+) -> tuple[Index, list[str]]:
+    """The relay accepts: what the suite says of each case, and how the relay's sessions ended, in order.
+
+    Raises:
+        TimeoutError: the suite did not come to an end.
+    """
+    async with echo.serving(limits) as (served, port):
+        index = await tool.as_client(command, f"ws://127.0.0.1:{port}/server", cases, within_s)
+        return index, [close.reason.label for close in served.closes]
+
+
+async def as_client(command: Path, cases: Sequence[str], limits: Mapping[str, Any]) -> Index:
+    """The relay dials: what the suite says of each case.
+
+    Raises:
+        TimeoutError: a case did not come to an end.
+    """
+    async with (
+        echo.serving(limits) as (_, port),
+        tool.as_server(command, cases) as (url, folder),
+        aiohttp.ClientSession() as http,
+    ):
+        async with http.ws_connect(f"{url}/getCaseCount") as asked:
+            count = int(await asked.receive_str(timeout=CASE_WITHIN_S))
+        for number in range(1, count + 1):
+            dialled = f"{url}/runCase?case={number}&agent={AGENT}"
+            async with (
+                asyncio.timeout(CASE_WITHIN_S),
+                http.ws_connect(f"http://127.0.0.1:{port}/client", params={"dial": dialled}) as driven,
+            ):
+                await driven.receive()
+        async with http.ws_connect(f"{url}/updateReports?agent={AGENT}") as asked:
+            await asked.receive(timeout=CASE_WITHIN_S)
+        return tool.index_of(folder)

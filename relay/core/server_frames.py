@@ -117,7 +117,11 @@ def _without_body(payload: bytes) -> tuple[bytes, int]:
 
 def without(payload: bytes, names: frozenset[str]) -> bytes | None:
     """The same message without these top-level names; None when no SDK could read the rest."""
-    tree = {name: body for name, body in orjson.loads(payload).items() if name not in names}
+    try:
+        whole = orjson.loads(payload)
+    except orjson.JSONDecodeError:  # control characters in a blob, which `server_frame` does not look into
+        return None
+    tree = {name: body for name, body in whole.items() if name not in names}
     return None if KNOWN.isdisjoint(tree) else server_message(tree)
 
 

@@ -66,13 +66,16 @@ class BoundHandles:
 
     def seal(self, ticket: Ticket, model: str) -> str:
         """The relay's own handle for one of Gemini's, and for a place in a session."""
-        lines = (model, ticket.session, str(ticket.generation), str(ticket.place), ticket.handle)
-        return self._sealer.seal("\n".join(lines), self._owner)
+        what = [model, ticket.session, ticket.generation, ticket.place, ticket.handle]
+        return self._sealer.seal(json.dumps(what), self._owner)
 
     def unseal(self, handle: str, model: str) -> Ticket | None:
         """What one of ours says; None for anything else, and for a handle of another model."""
         opened = self._sealer.unseal(handle, self._owner)
         if opened is None:
             return None
-        sealed_model, session, generation, place, original = opened.split("\n", 4)
-        return Ticket(original, session, int(generation), int(place)) if sealed_model == model else None
+        try:
+            sealed_model, session, generation, place, original = json.loads(opened)
+        except ValueError:  # of an earlier version
+            return None
+        return Ticket(original, session, generation, place) if sealed_model == model else None

@@ -18,6 +18,7 @@ import orjson
 
 from relay.core.client_frames import MAX_DEPTH
 from relay.core.durations import duration_s
+from relay.core.ledger import LedgerError
 from relay.core.policy import Policy
 from relay.core.prices import NANOS
 from relay.core.refusals import Refusal
@@ -83,22 +84,45 @@ def mint(body: bytes, tenant: str, policy: Policy, now: float) -> Minted:
 
 
 def grant_of(ticket_id: str, stub: Stub) -> tuple[str, Grant]:
-    """The tenant of a stored ticket and what it grants. Raises ValueError for what `mint` did not write."""
-    record = json.loads(stub.record)
-    limits = record["limits"]
-    constraint = None if record["setup"] is None else Constraint(record["setup"], tuple(record["mask"]))
-    grant = Grant(
-        ticket_id,
-        True,
-        stub.issued_at,
-        stub.expires_at,
-        record["end_user"],
-        record["labels"],
-        Allotment(limits.get("seconds"), limits.get("tokens"), limits.get("nanos")),
-        limits.get("session_s"),
-        constraint,
-    )
-    return record["tenant"], grant
+    """The tenant of a stored ticket and what it grants. Raises LedgerError for what `mint` did not write.
+
+    A store is shared, so a record is read as strictly as the request that made it.
+    """
+    try:
+        record = json.loads(stub.record)
+        limits = {name: _stored_limit(limit) for name, limit in record["limits"].items()}
+        grant = Grant(
+            ticket_id,
+            True,
+            stub.issued_at,
+            stub.expires_at,
+            _word(record["end_user"], "end_user"),
+            _labels(record["labels"]),
+            Allotment(limits.get("seconds"), limits.get("tokens"), limits.get("nanos")),
+            limits.get("session_s"),
+            _stored_constraint(record["setup"], record["mask"]),
+        )
+        tenant = record["tenant"]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, MintError):
+        tenant = None
+    if type(tenant) is not str:
+        raise LedgerError("a stored ticket can't be read")
+    return tenant, grant
+
+
+def _stored_limit(limit: Any) -> Any:
+    if type(limit) not in (int, float) or not 0 < limit <= 1e9 * NANOS:
+        raise ValueError
+    return limit
+
+
+def _stored_constraint(setup: Any, mask: list[str]) -> Constraint | None:
+    if setup is None:
+        return None
+    found = constraint_of(setup, ",".join(mask))
+    if isinstance(found, Refusal):
+        raise ValueError
+    return found
 
 
 _SPELLINGS = {

@@ -5,8 +5,12 @@ about, and the second time changes nothing. A ticket's keys share a hash tag, so
 """
 
 import json
+import math
 from typing import Any
 
+import orjson
+
+from relay.core.ledger import LedgerError
 from relay.core.tickets import Allotment, Stub, Use
 from relay.store.redis import RedisLedger
 from relay.store.sqlite_tickets import KEEP_REVOCATIONS_S
@@ -88,8 +92,14 @@ class RedisTickets:
         found = await self._ledger.ask(lambda redis: redis.hgetall(_key(ticket_id, "ticket")))
         if not found:
             return None
-        times = (float(found[name]) for name in ("new_until", "expires_at", "issued_at"))
-        return Stub(found["record"], int(found["uses"]), *times)
+        try:
+            times = [float(found[name]) for name in ("new_until", "expires_at", "issued_at")]
+            stub = Stub(found["record"], int(found["uses"]), *times)
+        except (ValueError, KeyError):
+            raise LedgerError("a stored ticket can't be read") from None
+        if stub.uses < 0 or not all(map(math.isfinite, times)):
+            raise LedgerError("a stored ticket can't be read")
+        return stub
 
     async def use(self, ticket_id: str, session: str) -> Use:
         """Count a session. Raises LedgerError."""
@@ -99,7 +109,10 @@ class RedisTickets:
         """Note what a session has used. Raises LedgerError."""
         keys = [_key(ticket_id, "ticket"), _key(ticket_id, "spent")]
         amounts = json.dumps([used.seconds or 0.0, used.tokens or 0, used.nanos or 0])
-        rows = [json.loads(row) for row in await self._eval(_SPEND, keys, session, amounts)]
+        try:
+            rows = [_spent(row) for row in await self._eval(_SPEND, keys, session, amounts)]
+        except ValueError:
+            raise LedgerError("what a ticket has used can't be read") from None
         seconds, tokens, nanos = (sum(column) for column in zip(*rows, strict=True)) if rows else (0.0, 0, 0)
         return Allotment(seconds, tokens, nanos)
 
@@ -116,6 +129,14 @@ class RedisTickets:
 
     async def _eval(self, script: str, keys: list[str], *arguments: str) -> Any:
         return await self._ledger.ask(lambda redis: redis.eval(script, len(keys), *keys, *arguments))
+
+
+def _spent(row: str) -> tuple[float, int, int]:
+    """What one session noted. Raises ValueError for anything that `spend` did not write."""
+    match orjson.loads(row):
+        case [int() | float() as seconds, int(tokens), int(nanos)] if min(seconds, tokens, nanos) >= 0:
+            return seconds, tokens, nanos
+    raise ValueError
 
 
 def _key(ticket_id: str, what: str) -> str:

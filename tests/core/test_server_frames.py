@@ -293,6 +293,17 @@ def test_parts_of_a_message_can_be_left_out() -> None:
     assert without(b'{"sessionResumptionUpdate": {}, "new": 1}', names) is None
 
 
+def test_a_blob_that_is_no_json_hides_no_handle() -> None:
+    """What stands in a long blob is not looked at, but a message that the relay has to rewrite is read in full."""
+    payload = b'{"sessionResumptionUpdate": {"newHandle": "theirs"}, "usageMetadata": {"data": "%s"}}' % (
+        b"\x01" + b"A" * 4000
+    )
+    frame = server_frame(payload)
+    assert frame is not None
+    assert frame.resumption is not None
+    assert without(payload, frozenset({"sessionResumptionUpdate"})) is None
+
+
 def test_messages_of_the_relay_s_own_look_like_gemini_s() -> None:
     """Two spaces, a newline at the end."""
     tree = {"serverContent": {"turnComplete": True}}

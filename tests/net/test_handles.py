@@ -34,6 +34,24 @@ def test_a_handle_comes_back_for_its_tenant_policy_and_model_only() -> None:
     assert sealer.bound("acme", "guided").unseal(sealed, "models/other") is None
 
 
+def test_a_model_s_name_may_hold_anything() -> None:
+    """With `*` allowed a client may name any model; its handle is for that one all the same, and for no other."""
+    handles = HandleSealer(b"secret", 60.0, Clock(), "account").bound("acme", "guided")
+    sealed = handles.seal(TICKET, "models/two\nlines")
+
+    assert handles.unseal(sealed, "models/two\nlines") == TICKET
+    assert handles.unseal(sealed, "models/two") is None
+
+
+def test_a_handle_of_an_earlier_version_is_none() -> None:
+    """What was sealed with the same secret and says something else."""
+    sealer = HandleSealer(b"secret", 60.0, Clock(), "account")
+    handles = sealer.bound("acme", "guided")
+    sealed = sealer.seal(f"{MODEL}\ns1\n2\n17\n{GOOGLES}", handles._owner)
+
+    assert handles.unseal(sealed, MODEL) is None
+
+
 def test_owner_names_can_not_be_shifted_into_each_other() -> None:
     """`a|bc` and `ab|c` are different owners."""
     sealer = HandleSealer(b"secret", 60.0, Clock(), "account")

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from relay.core.tickets import Stub
 from relay.net import warden
+from relay.net.tickets import id_of
 from tests.net.conftest import KEY, TENANT_KEY, WAIT_S, Origin, Running, Start, end_of
 from tests.net.continuing import gone
 from tests.store.servers import RedisServer, redis_server
@@ -318,6 +320,34 @@ async def test_without_the_store_a_ticket_is_neither_made_nor_taken(start: Start
         server.process.wait()
         assert (await _post(running, {}))[0] == 503
         assert await _status(running, ticket, f"?access_token={ticket}") == 503
+
+
+@pytest.mark.threat("E10")
+@pytest.mark.parametrize(
+    "record",
+    ["", "[]", "{}", "null", '"tenant"', "[" * 5000, "tenant", "end_user", "labels", "limits", "setup", "mask"],
+    ids=lambda record: record[:10] or "empty",
+)
+async def test_a_ticket_that_somebody_else_wrote_opens_nothing(start: Start, record: str) -> None:
+    """A shared store may hold anything: 503 and no traceback, neither for its holder nor for who revokes it."""
+    fields = ("tenant", "end_user", "labels", "limits", "setup", "mask")
+    running = await start()
+    name = f"auth_tokens/{'x' * 43}"
+    written = {"tenant": "acme", "end_user": "", "labels": {}, "limits": {"seconds": 9}, "setup": {}, "mask": []}
+    good = json.dumps(written)
+    text = json.dumps(written | {record: {"seconds": -1, "tools": 5}}) if record in fields else record
+    store = running.relay.warden._store
+    now = datetime.now(UTC).timestamp()
+    for body, status in ((good, 101), (text, 503)):
+        await store.add(id_of(name), Stub(body, 1, now + 60, now + 60))
+        if status == 101:
+            assert (await _begin(running, name))[1] == {"setupComplete": {}}
+            await store.revoke("none", id_of(name))
+            continue
+        with capture_logs() as logs:
+            assert await _status(running, name, f"?access_token={name}") == 503
+            assert (await _post(running, {"name": name}, ":revoke"))[0] in (200, 503)
+        assert not [line for line in logs if line["log_level"] == "error"]
 
 
 @pytest.mark.parametrize("query", ["key", "access_token"])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from relay.core.ledger import LedgerError
 from relay.core.tickets import Allotment, Stub, TicketStore, Use
 from relay.store.redis import RedisLedger
 from relay.store.redis_tickets import RedisTickets
@@ -104,3 +105,42 @@ async def test_a_revocation_is_seen_by_the_other_replica(stores: list[TicketStor
     assert news[1] >= found.issued_at
     assert await stores[1].find("a") is None
     assert await stores[1].revocations(news[1] + 1) == {}
+
+
+@pytest.mark.threat("E10")
+@pytest.mark.parametrize(
+    "wrong",
+    [{"uses": "many"}, {"uses": "-1"}, {"expires_at": "nan"}, {"new_until": "inf"}, {"issued_at": ""}],
+    ids=lambda wrong: next(iter(wrong)),
+)
+async def test_a_ticket_that_somebody_wrote_into_redis_is_a_failure(
+    shared_redis: RedisServer, wrong: dict[str, str]
+) -> None:
+    """Neither a crash nor a ticket that never ends."""
+    ledger = RedisLedger(shared_redis.url, None, KEEP_S)
+    tickets = RedisTickets(ledger)
+    with shared_redis.client() as client:
+        client.flushall()
+    await tickets.add("a", _stub())
+    with shared_redis.client() as client:
+        client.hset("relay:{!a}:ticket", mapping=wrong)
+    with pytest.raises(LedgerError):
+        await tickets.find("a")
+    await ledger.stop()
+
+
+@pytest.mark.threat("E10")
+@pytest.mark.parametrize("wrong", ["", "5", "[]", '["a", 1, 1]', "[-5, 1, 1]", "[1, 1]", "{}"])
+async def test_amounts_that_somebody_wrote_into_redis_are_a_failure(shared_redis: RedisServer, wrong: str) -> None:
+    """They would credit a ticket, or end the process."""
+    ledger = RedisLedger(shared_redis.url, None, KEEP_S)
+    tickets = RedisTickets(ledger)
+    with shared_redis.client() as client:
+        client.flushall()
+    await tickets.add("a", _stub())
+    await tickets.spend("a", "s1", Allotment(1.0, 2, 3))
+    with shared_redis.client() as client:
+        client.hset("relay:{!a}:spent", "s2", wrong)
+    with pytest.raises(LedgerError):
+        await tickets.spend("a", "s1", Allotment(1.0, 2, 3))
+    await ledger.stop()

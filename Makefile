@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Tests mostly wait; files are shared out among as many processes as there are cores, four at most.
 SPREAD ?= --numprocesses auto --maxprocesses 4 --dist loadscope
 
-.PHONY: run test check fmt bench proof autobahn clean
+.PHONY: run test check fmt bench proof autobahn fuzz clean
 
 run: .venv/ready ## the relay with its demo page: on Gemini when GEMINI_API_KEY is set, else on the simulator
 	$(BIN)/relay demo $(ARGS)
@@ -37,6 +37,10 @@ proof: .venv/ready-dev ## every message and every token accounted for, every lim
 
 autobahn: .venv/ready-dev ## the WebSocket engine against Autobahn's 517 cases, as server and as client; a minute
 	$(BIN)/python -m tests.autobahn $(ARGS)
+
+fuzz: .venv/ready-dev ## every parser under atheris, a minute each: make fuzz ARGS="--seconds 600 client_frames"
+	$(BIN)/python -c "import atheris" 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check 'atheris>=3'
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 clean: ## forget the environments
 	rm -rf .venv .venv-sdk1 .venv-autobahn tests/js/node_modules

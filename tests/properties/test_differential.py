@@ -6,6 +6,7 @@ the same message.
 """
 
 import base64
+import struct
 from collections.abc import Iterator
 from typing import Any
 
@@ -141,6 +142,8 @@ def our_view(body: dict[str, Any], descriptor: Descriptor) -> dict[str, Any]:
 def _ours(field: FieldDescriptor, value: Any) -> Any:
     if field.type == FieldDescriptor.TYPE_BYTES:
         return base64.b64decode(value, validate=True)
+    if field.type == FieldDescriptor.TYPE_FLOAT:  # protobuf keeps 32 bits of it
+        return struct.unpack("f", struct.pack("f", value))[0]
     if field.message_type is None:
         return value
     known = WELL_KNOWN.get(field.message_type.full_name)

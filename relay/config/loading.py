@@ -15,6 +15,10 @@ KEY_HASH = re.compile(r"sha256:[0-9a-f]{64}")
 """A tenant key as its SHA-256, the form in which a key may stand in the file."""
 
 
+MAX_DEPTH, MAX_NODES = 64, 100_000
+"""Of a file, with its anchors followed: a thousand tenants are a tenth of that."""
+
+
 class ConfigError(Exception):
     """The configuration can't be used; `problems` has one line for each mistake, beginning with its path."""
 
@@ -144,11 +148,31 @@ def _read(path: Path) -> dict[str, Any]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
         raise ConfigError([f"{path}: line {line}: not valid YAML: {error.problem}"]) from None
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):  # ValueError: a date that no calendar has
         raise ConfigError([f"{path}: not valid YAML"]) from None
+    except RecursionError:
+        raise ConfigError([f"{path}: nests too deeply"]) from None
+    if not _bounded(tree):
+        raise ConfigError([f"{path}: nests too deeply, or is too large: an anchor may stand in itself"])
     if not isinstance(tree, dict):
         raise ConfigError([f"{path}: must be a mapping of sections"])
     return tree
+
+
+def _bounded(tree: Any) -> bool:
+    """Whether a tree is one that can be walked: YAML's anchors can make a few lines endless."""
+    level, nodes = [tree], 0
+    for _ in range(MAX_DEPTH):
+        level = [
+            child
+            for node in level
+            if isinstance(node, dict | list)
+            for child in (node.values() if isinstance(node, dict) else node)
+        ]
+        nodes += len(level)
+        if not level or nodes > MAX_NODES:
+            break
+    return not level
 
 
 def _apply(tree: dict[str, Any], override: str, problems: list[str]) -> None:
@@ -165,10 +189,10 @@ def _apply(tree: dict[str, Any], override: str, problems: list[str]) -> None:
             return
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         problems.append(f"--set {path}: the value is not valid YAML")
         return
-    if isinstance(node, list) and last.isdigit() and int(last) < len(node):
+    if isinstance(node, list) and last.isdecimal() and int(last) < len(node):
         node[int(last)] = value
     elif isinstance(node, dict):
         node[last] = value
@@ -181,7 +205,7 @@ def _step(node: Any, step: str) -> Any:
         if node.get(step) is None:
             node[step] = {}
         return node[step]
-    if isinstance(node, list) and step.isdigit() and int(step) < len(node):
+    if isinstance(node, list) and step.isdecimal() and int(step) < len(node):
         return node[int(step)]
     return None
 

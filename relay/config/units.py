@@ -11,9 +11,13 @@ _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _UNITS_BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 
 
+LARGEST = 1e15
+"""In seconds or bytes: what is longer could not be shown and read again."""
+
+
 def _quantity(value: object, units: Mapping[str, float], example: str) -> float:
-    match = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,15})?) ?([A-Za-z]+)", value) if isinstance(value, str) else None
-    if match is None or match[2] not in units:
+    match = re.fullmatch(r"([0-9]{1,20}(?:\.[0-9]{1,20})?) ?([A-Za-z]+)", value) if isinstance(value, str) else None
+    if match is None or match[2] not in units or float(match[1]) * units[match[2]] > LARGEST:
         message = f'must be a number with a unit ({", ".join(units)}), such as "{example}"'
         raise PydanticCustomError("quantity", "{message}", {"message": message})
     return float(match[1]) * units[match[2]]
@@ -23,7 +27,7 @@ def shown_seconds(seconds: float) -> str:
     for unit, size in reversed(_UNITS_S.items()):
         if seconds >= size and (seconds / size).is_integer():
             return f"{seconds / size:.0f}{unit}"
-    return f"{seconds:g}s"
+    return f"{seconds:.9f}".rstrip("0").rstrip(".") + "s"
 
 
 def shown_bytes(size: int) -> str:

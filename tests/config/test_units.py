@@ -16,6 +16,8 @@ BYTES: TypeAdapter[int] = TypeAdapter(Bytes)
         ("10s", 10.0, "10s"),
         ("10 s", 10.0, "10s"),
         ("1.5h", 5400.0, "90m"),
+        ("72.1019d", 6229604.16, "6229604160ms"),
+        ("1234567.0005s", 1234567.0005, "1234567.0005s"),
         ("7200s", 7200.0, "2h"),
         ("1d", 86400.0, "1d"),
         ("0s", 0.0, "0s"),
@@ -53,7 +55,9 @@ def test_what_is_no_duration_is_explained(value: object) -> None:
         SECONDS.validate_python(value)
 
 
-@pytest.mark.parametrize("value", ["10", "10KB", "10kib", "10 bytes", "B", "9" * 400 + "B", "٣B", 1.5, None])
+@pytest.mark.parametrize(
+    "value", ["10", "10KB", "10kib", "10 bytes", "B", "9" * 400 + "B", "9" * 20 + "GiB", "٣B", 1.5, None]
+)
 def test_what_is_no_size_is_explained(value: object) -> None:
     """Decimal units are not guessed at."""
     with pytest.raises(ValidationError, match=r'must be a number with a unit .*, such as "256KiB"'):

@@ -105,9 +105,9 @@ def quantities(data: bytes) -> None:
             value = adapter.validate_python(text)
         except ValidationError:
             continue
-        assert 0 <= value < 1e21
+        assert 0 <= value <= 1e15
         again = adapter.validate_python(adapter.dump_python(value))
-        assert again == value if kind == "bytes" else abs(again - value) <= 1e-5 * value, (value, again)
+        assert again == value if kind == "bytes" else abs(again - value) <= 1e-9 * value + 1e-9, (value, again)
 
 
 _QUANTITIES: dict[str, TypeAdapter[Any]] = {"seconds": TypeAdapter(Seconds), "bytes": TypeAdapter(Bytes)}
@@ -194,7 +194,7 @@ OPERATIONS = (
     Target(
         configuration,
         ("F5",),
-        (_SMALL, _FULL),
+        (_SMALL, _FULL, b"a: &a {b: *a}", b"[" * 300, b"a: 2026-02-31"),
         (
             b"${KEY}",
             b"${NO:-x}",

@@ -29,7 +29,7 @@ def test_no_bytes_break_a_promise(name: str) -> None:
     for seed in target.seeds:
         target.run(seed)
 
-    @settings(max_examples=5 * settings().max_examples)
+    @settings(max_examples=2 * settings().max_examples)
     @given(spliced(target) | st.binary(max_size=200))
     def run(data: bytes) -> None:
         target.run(data)

@@ -23,6 +23,9 @@ RUN tools/bin/pip wheel --no-cache-dir --no-index --no-deps --no-build-isolation
     && tools/bin/pip --python /opt/relay/bin/python install --no-cache-dir --no-index --no-deps wheels/*.whl \
     && /opt/relay/bin/relay --version
 
+# What is in it, for whoever has to know (CycloneDX): read from what was installed, after everything was.
+RUN tools/bin/cyclonedx-py environment --output-reproducible --of JSON -o /opt/relay/sbom.cdx.json /opt/relay/bin/python
+
 FROM ${BASE}
 ARG VERSION=0.1.0
 ARG REVISION=unknown

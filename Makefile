@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Tests mostly wait; files are shared out among as many processes as there are cores, four at most.
 SPREAD ?= --numprocesses auto --maxprocesses 4 --dist loadscope
 
-.PHONY: run test check fmt bench proof autobahn fuzz clean
+.PHONY: run test check fmt bench proof autobahn fuzz sbom lock clean
 
 run: .venv/ready ## the relay with its demo page: on Gemini when GEMINI_API_KEY is set, else on the simulator
 	$(BIN)/relay demo $(ARGS)
@@ -42,8 +42,14 @@ fuzz: .venv/ready-dev ## every parser under atheris, a minute each: make fuzz AR
 	$(BIN)/python -c "import atheris" 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check 'atheris>=3'
 	$(BIN)/python -m tests.fuzz $(ARGS)
 
+sbom: .venv/ready-dev ## what the image holds, as CycloneDX, without a container tool: .venv-image/relay/sbom.cdx.json
+	$(BIN)/python -m tests.deploy.tree
+
+lock: .venv/ready-dev ## the image's dependencies pinned anew with all their hashes: make lock ARGS=--upgrade for newer ones
+	$(BIN)/python -m tests.deploy.locking $(ARGS)
+
 clean: ## forget the environments
-	rm -rf .venv .venv-sdk1 .venv-autobahn tests/js/node_modules
+	rm -rf .venv .venv-sdk1 .venv-autobahn .venv-image build/fuzz tests/js/node_modules
 
 # Debian's python3 may come without ensurepip; virtualenv brings its own pip.
 .venv/bin/python:

@@ -1,4 +1,4 @@
-"""Install what only some tests need: Node packages, Chromium, servers, promtool, an old SDK, Autobahn.
+"""Install what only some tests need: Node packages, Chromium, servers, promtool, an old SDK, Autobahn, an image's tree.
 
 What it can't install it says loudly.
 Missing extras skip their tests on a developer's machine; with CI=true those tests fail instead.
@@ -28,6 +28,7 @@ def main() -> None:
         _node_packages(),
         _old_sdk(),
         _autobahn(),
+        _image_tree(),
     )
     problems = [problem for problem in tried if problem]
     for problem in problems:
@@ -94,6 +95,12 @@ def _autobahn() -> str | None:
     """Into an environment of its own; where there is no Python 2.7 it says so, and its tests are skipped in CI too."""
     done = subprocess.run([sys.executable, "-m", "tests.autobahn", "--install"], cwd=ROOT, check=False)
     return None if done.returncode == 0 else "the Autobahn test suite could not be installed"
+
+
+def _image_tree() -> str | None:
+    """What the image would hold, for tests that look through it; half a minute whenever it changes."""
+    done = subprocess.run([sys.executable, "-m", "tests.deploy.tree"], cwd=ROOT, check=False)
+    return None if done.returncode == 0 else "what goes into the image could not be built"
 
 
 def _has_old_sdk(python: Path) -> bool:

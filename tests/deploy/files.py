@@ -10,6 +10,8 @@ from relay import config
 from tests.support import ROOT
 
 DEPLOY = ROOT / "deploy"
+PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>\S+)(?P<rest>(?:.*\\\n)*.*)", re.MULTILINE)
+"""One package of a lock file, with its marker and its hashes."""
 
 
 def stages() -> list[list[tuple[str, str]]]:

@@ -8,17 +8,17 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib import metadata
 from typing import Any
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import relay
 from tests.deploy import files
-from tests.deploy.files import DEPLOY
+from tests.deploy.files import DEPLOY, PIN
 from tests.support import ROOT
-
-PIN = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>\S+)(?P<rest>(?:.*\\\n)*.*)", re.MULTILINE)
 
 
 def _context_sources() -> set[str]:
@@ -27,6 +27,7 @@ def _context_sources() -> set[str]:
     return {source.rstrip("/") for words in copies if "--from=build" not in words for source in words[:-1]}
 
 
+@pytest.mark.threat("F7")
 def test_the_image_runs_as_a_numbered_user_without_rights() -> None:
     """The last stage ends as a fixed, non-root uid and gid, and root does nothing after that."""
     user, _, group = files.last("USER").partition(":")
@@ -37,6 +38,7 @@ def test_the_image_runs_as_a_numbered_user_without_rights() -> None:
     assert not {"RUN", "COPY", "ADD"} & set(names[names.index("USER") :])
 
 
+@pytest.mark.threat("F7")
 def test_nothing_is_built_or_downloaded_in_the_last_stage() -> None:
     """Compilers, package managers and their caches have no place in what is shipped; both stages share one base."""
     runs = " ".join(rest for name, rest in files.stages()[-1] if name == "RUN")
@@ -90,8 +92,85 @@ def test_the_lock_fits_the_package() -> None:
         pins = list(PIN.finditer((DEPLOY / file).read_text()))
         versions = {canonicalize_name(pin["name"]): pin["version"] for pin in pins}
         assert all("--hash=sha256:" in pin["rest"] for pin in pins)
+        # One wheel and one source archive at least; this release of certifi came without the latter.
+        assert {pin["name"] for pin in pins if pin["rest"].count("--hash=sha256:") < 2} <= {"certifi"}
         for requirement in map(Requirement, wanted):
             assert requirement.specifier.contains(versions[canonicalize_name(requirement.name)]), requirement
+
+
+@pytest.mark.threat("F7")
+def test_set_uid_programs_of_the_base_lose_their_right() -> None:
+    """Before anything of ours is copied; what an image then has, only a build can show."""
+    runs = [rest for name, rest in files.stages()[-1] if name == "RUN"]
+
+    assert "find / -xdev -type f -perm /6000 -exec chmod a-s {} +" in runs
+
+
+@pytest.mark.threat("F7")
+def test_every_package_is_held_to_its_hash() -> None:
+    """No install of the Dockerfile's takes what is not in a lock file, or builds anything but the relay."""
+    installs = [
+        part
+        for name, rest in files.stages()[0]
+        if name == "RUN"
+        for part in rest.split("&&")
+        if "pip" in part and "install" in part
+    ]
+
+    assert len(installs) == 3
+    assert all("--require-hashes" in each or "--no-index --no-deps wheels/*.whl" in each for each in installs)
+    assert all("--only-binary :all:" in each for each in installs if "--require-hashes" in each)
+
+
+def _floors() -> dict[str, Requirement]:
+    lines = [line.partition("#")[0].strip() for line in (DEPLOY / "floors.txt").read_text().splitlines()]
+    return {canonicalize_name(floor.name): floor for floor in map(Requirement, filter(None, lines))}
+
+
+@pytest.mark.threat("F8")
+def test_no_pinned_version_is_known_to_be_flawed() -> None:
+    """Each floor holds for what goes into the image or builds it; a floor for nothing is left over from something."""
+    pinned: dict[str, set[str]] = {}
+    for name in ("requirements.lock", "build.lock"):
+        for pin in PIN.finditer((DEPLOY / name).read_text()):
+            pinned.setdefault(canonicalize_name(pin["name"]), set()).add(pin["version"])
+    floors = _floors()
+
+    assert floors.keys() <= pinned.keys()
+    assert len(floors) >= 14
+    low = [f"{name} {version}" for name in floors for version in pinned[name] if version not in floors[name].specifier]
+    assert low == []
+
+
+@pytest.mark.threat("F8")
+def test_no_permitted_version_is_known_to_be_flawed() -> None:
+    """Who installs the package without the lock gets nothing below a floor either, and this environment has nothing."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    extras = project["project"]["optional-dependencies"]
+    direct = [
+        *project["project"]["dependencies"],
+        *extras["redis"],
+        *extras["vertex"],
+        *project["build-system"]["requires"],
+    ]
+    floors = _floors()
+    for requirement in map(Requirement, direct):
+        floor = floors.get(canonicalize_name(requirement.name))
+        if floor is not None:
+            (least,) = (each.version for each in requirement.specifier if each.operator == ">=")
+            assert least in floor.specifier, requirement
+    shipped = {canonicalize_name(pin["name"]) for pin in PIN.finditer((DEPLOY / "requirements.lock").read_text())}
+    installed = {name: metadata.version(name) for name in floors if name in shipped and _installed(name)}
+    assert [name for name, version in installed.items() if version not in floors[name].specifier] == []
+    assert {"aiohttp", "pyjwt", "cryptography", "redis"} <= installed.keys()
+
+
+def _installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def _relay(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -36,8 +36,8 @@ async def test_drain_refuses_new_sessions_and_ends_the_live_ones(start: Start) -
     ends = [await end_of(client) for client in clients]
     left = await draining
     url = running.addresses["listen"] + "/v1/live"
-    credential = {"x-goog-api-key": TENANT_KEY}
-    async with running.http.get(url, headers={**credential, "Upgrade": "websocket"}) as refused:
+    handshake = {"x-goog-api-key": TENANT_KEY, "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    async with running.http.get(url, headers=handshake) as refused:
         assert refused.status == 503
     async with running.http.get(running.addresses["admin"] + "/readyz") as ready:
         assert ready.status == 503

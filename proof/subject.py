@@ -19,7 +19,7 @@ def main() -> None:
     """Serve until SIGTERM."""
     settings = config.load(Path(sys.argv[1]), os.environ, [])
     relay = Relay(settings)
-    log.configure(settings.log.level, settings.log.format, relay.scrubber)
+    log.configure(settings.log.level, settings.log.format, relay.scrubber, relay.throttle)
     asyncio.run(_serve(relay))
 
 

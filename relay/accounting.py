@@ -4,8 +4,6 @@ import importlib
 import random
 import time
 
-from pydantic import SecretStr
-
 from relay.config import ConfigError
 from relay.config.accounting import Budget, ModelPrice, Prices, Quotas, Store, UsageRecords
 from relay.config.price_list import PRICE_LIST
@@ -13,6 +11,7 @@ from relay.core import budget as core
 from relay.core.ledger import Allowance, Ledger, Measure
 from relay.core.prices import FREE, NANOS, OTHER_MODEL, Price, PriceTable
 from relay.core.roster import RosterStore
+from relay.core.secret import Secret
 from relay.core.tickets import TicketStore
 from relay.core.usage import Semantics
 from relay.core.windows import Window
@@ -72,7 +71,7 @@ def _allowances(window: Window, budget: Budget) -> list[Allowance]:
     return [Allowance(window, measure, limit) for measure, limit in limits.items() if limit is not None]
 
 
-def ledger_of(store: Store, password: SecretStr | None) -> Ledger:
+def ledger_of(store: Store, password: Secret | None) -> Ledger:
     """The ledger of the settings. Raises ConfigError when its client is not installed."""
     if store.kind == "sqlite":
         return SqliteLedger(store.path or MEMORY, store.keep, time.time)
@@ -80,7 +79,7 @@ def ledger_of(store: Store, password: SecretStr | None) -> Ledger:
         module = importlib.import_module("relay.store.redis")
     except ModuleNotFoundError:
         raise ConfigError(["store.kind: redis needs the extra: pip install 'relay[redis]'"]) from None
-    ledger: Ledger = module.RedisLedger(store.url, password.get_secret_value() if password else None, store.keep)
+    ledger: Ledger = module.RedisLedger(store.url, password, store.keep)
     return ledger
 
 
@@ -116,7 +115,7 @@ def recorder_of(prices: Prices, usage: UsageRecords, export: Export) -> Recorder
     return Recorder(prices.currency, prices.as_of, time.time, export, to_log=usage.log)
 
 
-def exports_of(usage: UsageRecords, secret: SecretStr | None, metrics: Metrics) -> Exports:
+def exports_of(usage: UsageRecords, secret: Secret | None, metrics: Metrics) -> Exports:
     """The places beside the log; `secret` is the webhook's. Raises ConfigError when it can't sign with it."""
     lanes = []
     if usage.file is not None:
@@ -130,9 +129,9 @@ def exports_of(usage: UsageRecords, secret: SecretStr | None, metrics: Metrics) 
     return Exports(lanes, metrics, random.random)
 
 
-def _signing_key(secret: SecretStr) -> bytes:
+def _signing_key(secret: Secret) -> bytes:
     try:
-        key = key_of(secret.get_secret_value())
+        key = key_of(secret.reveal())
     except ValueError as error:
         raise ConfigError([f"usage.webhook.secret: {error}"]) from None
     if len(key) < SHORTEST_SECRET_BYTES:

@@ -5,6 +5,7 @@ and nobody below receives the whole configuration.
 """
 
 import asyncio
+import functools
 import json
 import random
 import secrets
@@ -17,7 +18,6 @@ from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry
-from pydantic import SecretStr
 
 from relay import __version__, accounting, credentials, doorways, log, upstream
 from relay import web as pages
@@ -31,6 +31,7 @@ from relay.core.handover import Continuity, Order
 from relay.core.ledger import LedgerError
 from relay.core.limits import Limits
 from relay.core.prices import PriceTable
+from relay.core.secret import Secret
 from relay.metrics import Metrics
 from relay.net import admin
 from relay.net.accounts import Accounts
@@ -49,6 +50,7 @@ from relay.net.registry import Registry
 from relay.net.roster import Roster
 from relay.net.server import ALIAS, Admitted, Bounds, Parts, Server
 from relay.net.warden import Warden
+from relay.scrubber import Scrubber
 
 DEMO_VOICES = ("Kore", "Puck", "Charon", "Fenrir", "Aoede", "Leda", "Orus", "Zephyr")
 """Prebuilt voices the demo page offers."""
@@ -81,7 +83,7 @@ class Relay:
         prices = accounting.price_table(config.prices)
         self._metrics = Metrics(CollectorRegistry())
         keys, known = credentials.keys_of(config.tenants)
-        self._demo_key = secrets.token_urlsafe(24)
+        self._demo_key = Secret(secrets.token_urlsafe(24))
         if config.demo is not None:
             keys.add(config.demo.tenant, self._demo_key)
         handle_secret = secret_of(config.handles.secret, config.handles.secret_file)
@@ -90,9 +92,8 @@ class Relay:
         self._admin_token = credentials.admin_token_of(config.admin)
         webhook = config.usage.webhook
         webhook_secret = secret_of(webhook.secret, webhook.secret_file) if webhook is not None else None
-        secrets_known = (google_key, store_password, self._admin_token, webhook_secret)
-        known += [self._demo_key, *(secret.get_secret_value() for secret in secrets_known if secret is not None)]
-        self.scrubber = log.Scrubber(known)
+        secrets_known = (google_key, handle_secret, store_password, self._admin_token, webhook_secret)
+        self.scrubber = Scrubber([*known, self._demo_key, *(secret for secret in secrets_known if secret is not None)])
         backend = upstream.backend_of(config.upstream)
         for tenant in config.tenants:
             model = _models(config.policies[tenant.policy].model, backend).default
@@ -124,7 +125,7 @@ class Relay:
             ),
             upstream=self._upstream,
             handles=HandleSealer(
-                handle_secret.get_secret_value().encode() if handle_secret else secrets.token_bytes(32),
+                handle_secret or Secret(secrets.token_urlsafe(32)),
                 config.handles.lifetime,
                 time.time,
                 upstream.account_of(config.upstream, google_key),
@@ -143,7 +144,12 @@ class Relay:
         self._demo_faults = demo_faults or {}
         self._listeners: list[Listener] = []
 
-    def _keep_books(self, store_password: SecretStr | None, webhook_secret: SecretStr | None) -> None:
+    @functools.cached_property
+    def throttle(self) -> log.Throttle:
+        """Thins the log."""
+        return log.Throttle(self._metrics.log_suppressed.inc)
+
+    def _keep_books(self, store_password: Secret | None, webhook_secret: Secret | None) -> None:
         """Make everything that counts what tenants use."""
         config = self._config
         self._ledger = accounting.ledger_of(config.store, store_password)
@@ -175,7 +181,7 @@ class Relay:
         own, public = doorways.of(self._config, self._metrics, Refusals(self._metrics, self._diary))
         operators = admin.application(self.registry, self._gate, self._metrics, lambda: self._exports.degraded, own)
         if self._admin_token is not None:
-            self._admin_api(self._admin_token.get_secret_value()).add_to(operators)
+            self._admin_api(self._admin_token).add_to(operators)
         admin_listener = Listener(operators, own, listen.handshake_timeout)
         self._listeners.append(admin_listener)
         admin_port = await admin_listener.open(self._config.admin.host, self._config.admin.port, None)
@@ -219,7 +225,7 @@ class Relay:
         left = await self.stop()
         _log.info("stopped", sessions_cut=left)
 
-    def _admin_api(self, token: str) -> AdminApi:
+    def _admin_api(self, token: Secret) -> AdminApi:
         prices = self._config.prices
         sight = Sight(
             registry=self.registry,
@@ -247,7 +253,7 @@ class Relay:
             pages.demo(),
             {
                 "path": self._config.listen.path_prefix + ALIAS,
-                "key": self._demo_key,
+                "key": self._demo_key.reveal(),
                 "model": _models(self._config.policies[tenant.policy].model, DEVELOPER).default,
                 "upstream": self._demo_upstream,
                 "voices": DEMO_VOICES,

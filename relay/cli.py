@@ -20,6 +20,7 @@ from pydantic import SecretStr
 from relay import __version__, config, console, log, sim, ticket_cli
 from relay.app import Relay
 from relay.config import Config, ConfigError
+from relay.core.secret import Secret
 from relay.sim import profile as sim_profile
 from relay.sim import scenario as sim_scenario
 from relay.sim import server as sim_server
@@ -154,7 +155,7 @@ def _run(main: Callable[[], object]) -> None:
 def _serve(options: argparse.Namespace) -> int:
     settings = config.load(options.config, os.environ, options.set)
     relay = Relay(settings)
-    log.configure(settings.log.level, settings.log.format, relay.scrubber)
+    log.configure(settings.log.level, settings.log.format, relay.scrubber, relay.throttle)
     _run(lambda: relay.run(_announce))
     return 0
 
@@ -191,7 +192,7 @@ async def _run_demo(settings: Config, *, simulated: bool) -> None:
             settings = settings.model_copy(update={"upstream": upstream})
             faults = {kind: partial(_hit, simulator, action) for kind, action in _DEMO_FAULTS.items()}
         relay = Relay(settings, demo_upstream="simulator" if simulated else "gemini", demo_faults=faults)
-        log.configure(settings.log.level, settings.log.format, relay.scrubber)
+        log.configure(settings.log.level, settings.log.format, relay.scrubber, relay.throttle)
 
         def announce(line: str) -> None:
             _announce(line)
@@ -233,7 +234,7 @@ def _check(options: argparse.Namespace) -> int:
 
 def _console(options: argparse.Namespace) -> console.Client:
     secret = config.secret_of(None, options.token_file) if options.token_file else None
-    token = secret.get_secret_value() if secret else os.environ.get(_TOKEN_VARIABLE, "")
+    token = secret or Secret(os.environ.get(_TOKEN_VARIABLE, ""))
     if not token:
         raise ConfigError([f"relay {options.command}: set {_TOKEN_VARIABLE}, or name a --token-file"])
     return console.Client(options.url, token)

@@ -15,6 +15,8 @@ from decimal import Decimal
 from http.client import HTTPException, HTTPMessage
 from typing import IO, Any
 
+from relay.core.secret import Secret
+
 TIMEOUT_S = 10.0
 MAX_ANSWER = 64 * 1024**2
 
@@ -45,7 +47,7 @@ class Client:
     """A running relay's admin API."""
 
     url: str
-    token: str
+    token: Secret
 
     def ask(self, path: str, parameters: Mapping[str, str | None], method: str = "GET") -> dict[str, Any]:
         """The answer to one request. Raises ConsoleError."""
@@ -53,7 +55,9 @@ class Client:
         query = f"?{urllib.parse.urlencode(given)}" if given else ""
         try:
             request = urllib.request.Request(  # noqa: S310 - the operator's own address
-                self.url.rstrip("/") + path + query, method=method, headers={"Authorization": f"Bearer {self.token}"}
+                self.url.rstrip("/") + path + query,
+                method=method,
+                headers={"Authorization": f"Bearer {self.token.reveal()}"},
             )
             opener = urllib.request.build_opener(_NoRedirects, urllib.request.ProxyHandler({}))
             with opener.open(request, timeout=TIMEOUT_S) as response:

@@ -3,11 +3,10 @@
 import time
 from collections.abc import Iterable
 
-from pydantic import SecretStr
-
 from relay.config import ConfigError, Tenant, secret_of
 from relay.config.listening import Admin
 from relay.config.sections import Jwt
+from relay.core.secret import Secret
 from relay.net import key_sets
 from relay.net.auth import TenantKeys
 from relay.net.jwt_tokens import Claims, JwtTokens, KeySet, Provider
@@ -16,26 +15,26 @@ SHORTEST_TOKEN = 16
 """Characters of the operator's token: with fewer it could be guessed."""
 
 
-def keys_of(tenants: Iterable[Tenant]) -> tuple[TenantKeys, list[str]]:
+def keys_of(tenants: Iterable[Tenant]) -> tuple[TenantKeys, list[Secret]]:
     """The keys by tenant, and those known in clear, which the log must not show."""
     keys = TenantKeys()
-    known = []
+    known: list[Secret] = []
     for tenant in tenants:
-        given = [*tenant.keys, *(secret_of(None, file) for file in tenant.key_files)]
+        given = [*(secret_of(key, None) for key in tenant.keys), *(secret_of(None, file) for file in tenant.key_files)]
         for secret in given:
-            assert secret is not None, "secret_of(None, file) returns the file's"
+            assert secret is not None, "a key or a file was given"
             try:
-                keys.add(tenant.id, secret.get_secret_value())
+                keys.add(tenant.id, secret)
             except ValueError:
                 raise ConfigError([f'tenants: a key of "{tenant.id}" begins with sha256: but is no hash']) from None
-            known.append(secret.get_secret_value())
+            known.append(secret)
     return keys, known
 
 
-def admin_token_of(settings: Admin) -> SecretStr | None:
+def admin_token_of(settings: Admin) -> Secret | None:
     """The operator's token, if there is one. Raises ConfigError when it can be guessed."""
     token = secret_of(settings.token, settings.token_file)
-    if token is not None and len(token.get_secret_value()) < SHORTEST_TOKEN:
+    if token is not None and len(token.reveal()) < SHORTEST_TOKEN:
         raise ConfigError([f"admin.token: has less than {SHORTEST_TOKEN} characters"])
     return token
 

@@ -200,6 +200,9 @@ class Metrics:
             ["sink"],
             registry=registry,
         )
+        self.log_suppressed = Counter(
+            "relay_log_lines_suppressed", "Lines left out of the log: too many of one cause.", registry=registry
+        )
         for sink in ("file", "webhook"):
             self.declare_export(sink)
 

@@ -3,14 +3,13 @@
 import time
 from collections.abc import Callable
 
-from pydantic import SecretStr
-
 from relay.config import ConfigError, secret_of, sections
 from relay.core.backend import Backend, developer, vertex
+from relay.core.secret import Secret
 from relay.net.credentials import ApiKey, Credential, FetchedToken, TokenFile
 from relay.net.upstream import Target, Upstream
 
-Learn = Callable[[str], None]
+Learn = Callable[[Secret], None]
 
 
 def backend_of(section: sections.Upstream) -> Backend:
@@ -20,15 +19,15 @@ def backend_of(section: sections.Upstream) -> Backend:
     return vertex(section.vertex.api_version, section.vertex.project, section.vertex.location)
 
 
-def account_of(section: sections.Upstream, key: SecretStr | None) -> str:
+def account_of(section: sections.Upstream, key: Secret | None) -> Secret:
     """Whose conversations there a resumption handle can lead to. Holds the key, if there is one."""
     if key is not None:
-        return f"{section.base_url} {key.get_secret_value()}"
+        return Secret(f"{section.base_url} {key.reveal()}")
     assert section.vertex is not None, "validated: a key or a project"
-    return f"{section.base_url} {section.vertex.project} {section.vertex.location}"
+    return Secret(f"{section.base_url} {section.vertex.project} {section.vertex.location}")
 
 
-def dialer(section: sections.Upstream, backend: Backend, key: SecretStr | None, learn: Learn) -> Upstream:
+def dialer(section: sections.Upstream, backend: Backend, key: Secret | None, learn: Learn) -> Upstream:
     """What dials it, with `key` if there is one; `learn` is told of secrets that turn up later.
 
     Raises ConfigError when a file is of no use, or a library is needed and missing.

@@ -13,7 +13,9 @@ MODULES = {
     for path in sorted((ROOT / "relay").rglob("*.py"))
 }
 
-PURE = frozenset({"collections", "dataclasses", "decimal", "enum", "json", "math", "re", "types", "typing", "orjson"})
+PURE = frozenset(
+    {"collections", "dataclasses", "decimal", "enum", "hmac", "json", "math", "re", "types", "typing", "orjson"}
+)
 """All that the core may import beside itself: no clock, no socket, no randomness, no files, no logs."""
 
 MAX_LINES = 400
@@ -25,15 +27,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "web": set(),
     "sim": {"core"},
     "metrics": {"core"},
-    "log": {"core"},
+    "scrubber": {"core"},
+    "log": {"core", "scrubber"},
     "store": {"core"},
-    "net": {"core", "metrics", "log", "web"},
+    "net": {"core", "metrics", "scrubber", "web"},
     "upstream": {"core", "config", "net"},
     "accounting": {"core", "config", "net", "store", "metrics"},
-    "credentials": {"config", "net"},
+    "credentials": {"core", "config", "net"},
     "doorways": {"core", "config", "net", "metrics"},
-    "app": {"core", "config", "net", "upstream", "accounting", "credentials", "doorways", "metrics", "log", "web"},
-    "console": set(),
+    "app": {
+        *("core", "config", "net", "upstream", "accounting", "credentials", "doorways"),
+        *("metrics", "scrubber", "log", "web"),
+    },
+    "console": {"core"},
     "ticket_cli": set(),
     "cli": {"app", "config", "console", "sim", "log", "core", "ticket_cli"},
     "__main__": {"cli"},

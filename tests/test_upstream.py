@@ -7,6 +7,7 @@ import pytest
 
 from relay import config, upstream
 from relay.config import Config, ConfigError
+from relay.core.secret import NOTHING
 
 
 def built(**vertex: object) -> Config:
@@ -24,7 +25,7 @@ def problem(settings: Config) -> str:
     """What is wrong with it."""
     section = settings.upstream
     with pytest.raises(ConfigError) as raised:
-        upstream.dialer(section, upstream.backend_of(section), None, [""].append)
+        upstream.dialer(section, upstream.backend_of(section), None, [NOTHING].append)
     (line,) = raised.value.problems
     return line
 

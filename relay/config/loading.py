@@ -10,6 +10,7 @@ from pydantic import SecretStr, ValidationError
 
 from relay.config.price_list import PRICE_LIST
 from relay.config.sections import Config
+from relay.core.secret import Secret
 
 KEY_HASH = re.compile(r"sha256:[0-9a-f]{64}")
 """A tenant key as its SHA-256, the form in which a key may stand in the file."""
@@ -257,17 +258,17 @@ def _words(message: str, kind: str) -> str:
     return message.removeprefix("Value error, ").removeprefix("Input ")
 
 
-def secret_of(secret: SecretStr | None, file: Path | None) -> SecretStr | None:
+def secret_of(secret: SecretStr | None, file: Path | None) -> Secret | None:
     """A secret given directly or by file; whitespace around it is dropped.
 
     Raises ConfigError when the file can't be read or is empty.
     """
     if file is None:
-        return secret
+        return Secret(secret.get_secret_value()) if secret is not None else None
     try:
         text = file.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError):
         raise ConfigError([f"{file}: can't be read"]) from None
     if not text:
         raise ConfigError([f"{file}: is empty"])
-    return SecretStr(text)
+    return Secret(text)

@@ -10,7 +10,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
 
@@ -35,7 +35,7 @@ class ClientFrame:
 
     kind: str
     """`setup`, `clientContent`, `realtimeInput`, `toolResponse` or `contextUpdate`."""
-    body: dict[str, Any]
+    body: dict[str, Any] = field(repr=False)
 
     def encode(self) -> bytes:
         """Serialise to the bytes Gemini gets: compact JSON, UTF-8."""

@@ -1,6 +1,6 @@
 """What to do, in the imperative: the output of `session.Session.handle`. Plain data only."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from relay.core.closing import Close
@@ -20,7 +20,7 @@ class Send:
     """Write one message on a leg, as a text or a binary frame. Not frozen, as `events.Received` is not."""
 
     leg: int
-    payload: bytes
+    payload: bytes = field(repr=False)
     text: bool
 
 
@@ -69,7 +69,7 @@ class UpstreamSaid:
     """Tell the operator in Google's words why an upstream leg ended; never meant for the client."""
 
     code: int
-    reason: str
+    reason: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class Rejoin:
     """What the client's handle says (`downstream.Ticket`)."""
     received_since: int
     """Messages the client has, beyond the one that brought the handle."""
-    setup: dict[str, Any]
+    setup: dict[str, Any] = field(repr=False)
     """What it asks Gemini for, as its policy decided; the session it comes back to must run on the same."""
 
 

@@ -6,7 +6,7 @@ be claimed once: the next attachment has a generation of its own.
 """
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from relay.core.commands import Command, Send
@@ -14,6 +14,7 @@ from relay.core.events import DOWNSTREAM
 from relay.core.handover import Handover
 from relay.core.meter import Meter
 from relay.core.policy import Behaviour
+from relay.core.secret import Secret
 from relay.core.server_frames import server_message
 
 INTERRUPTED = server_message({"serverContent": {"interrupted": True}})
@@ -24,7 +25,7 @@ TURN_COMPLETE = server_message({"serverContent": {"turnComplete": True}})
 class Ticket:
     """What a handle of the relay's says."""
 
-    handle: str
+    handle: Secret
     """Gemini's handle; empty when it had issued none."""
     session: str = ""
     """The session it was given to."""
@@ -53,7 +54,7 @@ PRESUMED_S = 30.0
 @dataclass(slots=True)
 class _Kept:
     place: int
-    payload: bytes
+    payload: bytes = field(repr=False)
     text: bool
     at: float
 
@@ -106,7 +107,7 @@ class Downstream:
         """The client said something on its present socket."""
         self._confirmed = self.generation
 
-    def send_handle(self, gemini_handle: str, model: str) -> list[Command]:
+    def send_handle(self, gemini_handle: Secret, model: str) -> list[Command]:
         """Give the client a handle that leads back to this place."""
         if not self.resumable or not self.attached:
             return []  # while it is away it has no use for one; it gets one when it comes back
@@ -175,7 +176,7 @@ class Downstream:
         current = ticket.generation == self.generation
         return min(ticket.place + received_since, self._place) if current else self._attached_place - 1
 
-    def attach(self, received: int, gemini_handle: str, model: str) -> tuple[list[Command], int, int]:
+    def attach(self, received: int, gemini_handle: Secret, model: str) -> tuple[list[Command], int, int]:
         """The client is back, with everything up to the place `received`.
 
         Returns what it gets first, how many messages were sent again, and how many, at most, are lost to it.

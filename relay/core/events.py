@@ -3,7 +3,7 @@
 Leg 0 is downstream (the client); legs 1, 2, … are the successive upstream legs (Gemini).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from relay.core.closing import Close
@@ -55,7 +55,7 @@ class Received:
     """
 
     leg: int
-    payload: bytes
+    payload: bytes = field(repr=False)
     text: bool
 
 
@@ -65,7 +65,7 @@ class Closed:
 
     leg: int
     code: int
-    reason: str
+    reason: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ issued is in doubt: it is replayed, and counted as uncertain.
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -49,7 +49,7 @@ _AUDIO, _VIDEO, _CONTROL = Sort.AUDIO, Sort.VIDEO, Sort.CONTROL
 class Outgoing:
     """One client message in the form Gemini gets."""
 
-    payload: bytes
+    payload: bytes = field(repr=False)
     sort: Sort
     audio_s: float = 0.0
     """Seconds of microphone audio in it."""

@@ -16,6 +16,7 @@ from relay.core.handover import REFUSALS, Cause, Continuity, Crossing, Order, Ou
 from relay.core.journal import Outgoing
 from relay.core.memory import Memory, Shared
 from relay.core.planning import Planning
+from relay.core.secret import Secret
 from relay.core.server_frames import ServerFrame
 from relay.core.watch import Watch
 
@@ -60,7 +61,7 @@ class Line:
 
     # What the session asks for ----------------------------------------------------------------------------------------
 
-    def begin(self, setup: dict[str, Any], handle: str, now: float) -> list[Command]:
+    def begin(self, setup: dict[str, Any], handle: Secret, now: float) -> list[Command]:
         """Connect for the first time; `handle` is Gemini's, of a session that the client wants to resume, or empty."""
         self.setup = setup
         if handle:

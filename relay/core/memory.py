@@ -14,6 +14,7 @@ from relay.core.journal import ACTIVITY_START, Journal, Outgoing, Sort
 from relay.core.meter import Meter
 from relay.core.policy import Conversation
 from relay.core.resumption import Resumption
+from relay.core.secret import Secret
 from relay.core.server_frames import Resumption as Update
 from relay.core.turns import Turns
 
@@ -42,7 +43,7 @@ class Shared:
 class _Reach:
     """A handle, and how far the state behind it reaches on the present leg."""
 
-    handle: str
+    handle: Secret
     place: int
     doubtful_to: int
 
@@ -82,7 +83,7 @@ class Memory:
         whole = not (journal.dropped or journal.stale or journal.uncertain or self._lacks_end)
         return whole and bool(self.resumption.newest)
 
-    def resume_from(self, handle: str) -> None:
+    def resume_from(self, handle: Secret) -> None:
         """The session goes on where another one ended."""
         self.resumption.add(handle, 0)
         self._begun_whole = False
@@ -90,7 +91,7 @@ class Memory:
     def setup(self, wanted: dict[str, Any]) -> bytes:
         """The setup of the next leg: what is wanted of Gemini, resumed from the newest handle."""
         handle = self.resumption.newest
-        resumption: dict[str, Any] = {"handle": handle} if handle else {}
+        resumption: dict[str, Any] = {"handle": handle.reveal()} if handle else {}
         if self._transparent:
             resumption["transparent"] = True
         body = {**wanted, "sessionResumption": resumption}

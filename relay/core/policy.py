@@ -72,9 +72,9 @@ class Messages:
 class SetupRules:
     """What a client's setup may hold; partial setups in canonical spelling, dotted canonical paths below `setup`."""
 
-    enforce: Mapping[str, Any] = field(default_factory=dict)
+    enforce: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """Always wins, at any depth."""
-    defaults: Mapping[str, Any] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """Used where the client is silent."""
     allow: frozenset[str] = frozenset()
     """Paths a client may set, each with everything below it."""
@@ -131,7 +131,7 @@ class Conversation:
 class SetupRuling:
     """A decided setup: what Gemini is to get, and what of the client's had to go."""
 
-    body: dict[str, Any]
+    body: dict[str, Any] = field(repr=False)
     violations: list[Refusal]
     wants_resumption: bool
     """Whether the client asked for handles."""

@@ -2,6 +2,8 @@
 
 from collections import deque
 
+from relay.core.secret import NOTHING, Secret
+
 KEPT = 3
 """Handles remembered: the newest, and some to go back to when that one turns out to be dead."""
 
@@ -12,19 +14,19 @@ class Resumption:
     def __init__(self) -> None:
         self.issued = 0
         """Usable handles so far."""
-        self._handles: deque[tuple[str, int]] = deque(maxlen=KEPT)
+        self._handles: deque[tuple[Secret, int]] = deque(maxlen=KEPT)
 
     @property
-    def newest(self) -> str:
+    def newest(self) -> Secret:
         """The handle to resume from; empty when there is none."""
-        return self._handles[-1][0] if self._handles else ""
+        return self._handles[-1][0] if self._handles else NOTHING
 
     @property
     def covered(self) -> int:
         """How many client messages are in the state behind the newest handle."""
         return self._handles[-1][1] if self._handles else 0
 
-    def add(self, handle: str, covered: int) -> None:
+    def add(self, handle: Secret, covered: int) -> None:
         """Gemini issued a usable handle for a state that holds `covered` client messages: the newest from now on."""
         self._handles.append((handle, covered))
         self.issued += 1

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from relay.core.durations import duration_s
+from relay.core.secret import NOTHING, Secret
 from relay.core.usage import Usage, usage
 
 KNOWN = frozenset(
@@ -31,9 +32,9 @@ KNOWN = frozenset(
 
 @dataclass(slots=True)
 class Resumption:
-    """One `sessionResumptionUpdate`: a new handle ("" when there is none) and whether it may be used now."""
+    """One `sessionResumptionUpdate`: a new handle (`NOTHING` when there is none) and whether it may be used now."""
 
-    handle: str
+    handle: Secret
     resumable: bool
     consumed: int = 0
     """Place of the last client message in the state behind the handle, where the setup is 0 (transparent mode)."""
@@ -48,7 +49,7 @@ class ServerFrame:
     setup_complete: bool = False
     speaks: bool = False
     """The model says something: a turn of it, or the transcript of one."""
-    output_text: str = ""
+    output_text: str = field(default="", repr=False)
     """A piece of the transcript of what the model says."""
     generation_complete: bool = False
     turn_complete: bool = False
@@ -199,7 +200,7 @@ def _usage_metadata(frame: ServerFrame, body: dict[str, Any]) -> None:
 def _resumption_update(frame: ServerFrame, body: dict[str, Any]) -> None:
     handle = body.get("newHandle")
     frame.resumption = Resumption(
-        handle if type(handle) is str else "",
+        Secret(handle) if type(handle) is str else NOTHING,
         body.get("resumable") is True,
         _index(body.get("lastConsumedClientMessageIndex")),
     )

@@ -1,9 +1,8 @@
 """The session's state machine: one synchronous method, events in, commands out.
 
 Everything that may happen to a conversation is decided here and in what the session has (its line to Gemini, its way
-to the client), in one step, because policy, holding, metering, handing over and closing all ask "may this happen
-now?". No await can come between the question and the answer. Peers may do anything: an unexpected message is
-forwarded, ignored or answered by a close, never by an assertion.
+to the client), in one step, because all of it asks "may this happen now?", and no await can come between question and
+answer. Peers may do anything: the unexpected is forwarded, ignored or answered by a close, never by an assertion.
 """
 
 from collections.abc import Callable
@@ -52,6 +51,7 @@ from relay.core.memory import Shared
 from relay.core.meter import Meter
 from relay.core.policy import Conversation, Policy, seeds_history, update_setup
 from relay.core.refusals import Refusal, Rule
+from relay.core.secret import NOTHING, Secret
 from relay.core.server_frames import ServerFrame, server_frame, without
 from relay.core.state import NEXT, State
 from relay.core.tab import Tab
@@ -227,7 +227,7 @@ class Session:
         commands = [*_stripped(ruling.violations), CancelTimer(Timer.SETUP)]
         if self.returning is not None:
             return [*commands, Rejoin(self.returning, self._received_since, self._setup)]
-        return commands + self._connect("", now)
+        return commands + self._connect(NOTHING, now)
 
     def _unseal(self, handle: str, model: str) -> str | None:
         """Gemini's handle behind the client's, to which it may have added how many messages it got since."""
@@ -235,9 +235,9 @@ class Session:
         self.returning = self._handles.unseal(sealed, model)
         if count.isascii() and count.isdigit() and len(count) < 10:
             self._received_since = int(count)
-        return self.returning.handle if self.returning is not None else None
+        return self.returning.handle.reveal() if self.returning is not None else None
 
-    def _connect(self, handle: str, now: float) -> list[Command]:
+    def _connect(self, handle: Secret, now: float) -> list[Command]:
         self._enter(State.CONNECTING)
         return self.line.begin(self._policy.backend.addressed(self._setup), handle, now)
 

@@ -19,7 +19,7 @@ from relay.core.refusals import Refusal, Rule
 class Constraint:
     """What a ticket fixes of its holder's setup; the tenant's policy judges the outcome as it judges any setup."""
 
-    setup: Mapping[str, Any]
+    setup: Mapping[str, Any] = field(repr=False)
     """A canonical setup."""
     mask: tuple[str, ...] = ()
     """Canonical paths that are taken from `setup`, or left out if it lacks them; none: `setup` replaces everything."""
@@ -172,7 +172,7 @@ class Use(StrEnum):
 class Stub:
     """A ticket as it is stored."""
 
-    record: str
+    record: str = field(repr=False)
     """What its minter wrote, opaque to the store."""
     uses: int
     """How many sessions may begin with it; 0 for any number."""

@@ -18,6 +18,7 @@ from aiohttp import hdrs, web
 
 from relay.core.closing import CloseReason
 from relay.core.ledger import Ledger, LedgerError, Used
+from relay.core.secret import Secret
 from relay.core.windows import day_of
 from relay.metrics import Metrics
 from relay.net import admin_views as views
@@ -53,7 +54,7 @@ class Sight:
 class Entrance:
     """How the operator gets in, and what lies there for everybody."""
 
-    token: str
+    token: Secret
     assets: Mapping[str, Asset]
     """The page's files by path."""
     description: Mapping[str, Any]
@@ -86,7 +87,7 @@ class AdminApi:
     def __init__(self, sight: Sight, entrance: Entrance) -> None:
         self._sight = sight
         self._entrance = entrance
-        self._digest = _digest(entrance.token)
+        self._digest = _digest(entrance.token.reveal())
         self.routes: dict[tuple[str, str], Handler] = {
             (hdrs.METH_GET, "/admin/sessions"): self._sessions,
             (hdrs.METH_DELETE, "/admin/sessions/{id}"): self._end_session,

@@ -11,8 +11,8 @@ from typing import Protocol
 from urllib.parse import parse_qsl
 
 from multidict import MultiMapping
-from pydantic import SecretStr
 
+from relay.core.secret import Secret
 from relay.core.tickets import Grant
 
 PROTOCOL = "relay.v1"
@@ -36,7 +36,7 @@ class Identity:
 class Presented:
     """The credential of a request, and where it stood."""
 
-    secret: SecretStr
+    secret: Secret
     in_url: bool
 
 
@@ -58,15 +58,16 @@ class TenantKeys:
     def __init__(self) -> None:
         self._digests: list[tuple[bytes, Identity]] = []
 
-    def add(self, tenant: str, key: str) -> None:
+    def add(self, tenant: str, key: Secret) -> None:
         """Accept a key for a tenant: the key itself, or `sha256:` and its digest in hex."""
-        hexadecimal = key.removeprefix("sha256:")
-        digest = bytes.fromhex(hexadecimal) if hexadecimal != key else hashlib.sha256(key.encode()).digest()
+        text = key.reveal()
+        hexadecimal = text.removeprefix("sha256:")
+        digest = bytes.fromhex(hexadecimal) if hexadecimal != text else hashlib.sha256(text.encode()).digest()
         self._digests.append((digest, Identity(tenant)))
 
-    def owner(self, credential: SecretStr) -> Identity | None:
+    def owner(self, credential: Secret) -> Identity | None:
         """The tenant of a key. Every digest is compared, each in constant time, whichever one fits."""
-        presented = hashlib.sha256(credential.get_secret_value().encode("utf-8", "surrogateescape")).digest()
+        presented = hashlib.sha256(credential.reveal().encode("utf-8", "surrogateescape")).digest()
         found: Identity | None = None
         for digest, identity in self._digests:
             if hmac.compare_digest(digest, presented):
@@ -92,4 +93,4 @@ def credential_of(headers: MultiMapping[str], protocols: Iterable[str], query: s
     if len(found) != 1:
         return None
     credential = found.pop()
-    return Presented(SecretStr(credential), bool(in_url)) if len(credential) <= _MAX_CREDENTIAL_CHARACTERS else None
+    return Presented(Secret(credential), bool(in_url)) if len(credential) <= _MAX_CREDENTIAL_CHARACTERS else None

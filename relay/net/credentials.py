@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Protocol
 
 import structlog
-from pydantic import SecretStr
+
+from relay.core.secret import NOTHING, Secret
 
 RENEW_S = 300.0
 """A token is renewed in the background once it has less than this left; dials go on with the old one."""
@@ -24,7 +25,7 @@ PAUSE_S = 1.0
 
 _log = structlog.get_logger()
 
-Learn = Callable[[str], None]
+Learn = Callable[[Secret], None]
 """Tells the log's scrubber of a new secret."""
 
 
@@ -41,7 +42,7 @@ class CredentialError(Exception):
 class Credential(Protocol):
     """Authenticates the relay to Google."""
 
-    async def headers(self) -> dict[str, str]:
+    async def headers(self) -> dict[str, Secret]:
         """The header for one dial. Raises CredentialError."""
         ...
 
@@ -67,12 +68,12 @@ class _Settled:
 class ApiKey(_Settled):
     """An API key, of the Developer API or of Vertex in express mode."""
 
-    def __init__(self, key: SecretStr) -> None:
+    def __init__(self, key: Secret) -> None:
         self._key = key
 
-    async def headers(self) -> dict[str, str]:
+    async def headers(self) -> dict[str, Secret]:
         """See `Credential`."""
-        return {"x-goog-api-key": self._key.get_secret_value()}
+        return {"x-goog-api-key": self._key}
 
 
 class TokenFile(_Settled):
@@ -82,20 +83,20 @@ class TokenFile(_Settled):
         self._path = path
         self._learn = learn
         self._seen: tuple[int, int, int] | None = None
-        self._token = ""
+        self._token = NOTHING
 
-    async def headers(self) -> dict[str, str]:
+    async def headers(self) -> dict[str, Secret]:
         """See `Credential`; a file that can't be read just now may be about to be replaced."""
         try:
             return _bearer(self._current())
         except (OSError, UnicodeDecodeError):
             raise CredentialError(0, "file") from None
 
-    def _current(self) -> str:
+    def _current(self) -> Secret:
         stat = self._path.stat()
         seen = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
         if seen != self._seen:
-            token = self._path.read_text("utf-8").strip()
+            token = Secret(self._path.read_text("utf-8").strip())
             if not token:
                 raise CredentialError(0, "file empty")
             self._learn(token)
@@ -107,7 +108,7 @@ class TokenFile(_Settled):
 class Token:
     """One access token."""
 
-    text: SecretStr
+    text: Secret
     expires_at: float
     """Wall time in seconds."""
 
@@ -132,7 +133,7 @@ class FetchedToken:
         """Forget the token: it was taken back before its time."""
         self._token = None
 
-    async def headers(self) -> dict[str, str]:
+    async def headers(self) -> dict[str, Secret]:
         """See `Credential`."""
         token = self._token
         left_s = token.expires_at - self._clock() if token is not None else 0.0
@@ -142,7 +143,7 @@ class FetchedToken:
                 # Shielded, because a client that leaves must not take away what others wait for.
                 token = await asyncio.shield(fetching)
         assert token is not None, "there is one with time left, or it was waited for"
-        return _bearer(token.text.get_secret_value())
+        return _bearer(token.text)
 
     def _begin(self) -> asyncio.Future[Token]:
         """The fetch under way, the failed one that is not long ago, or a new one."""
@@ -166,7 +167,7 @@ class FetchedToken:
 
     def _landed(self, fetching: asyncio.Future[Token], outcome: Token | CredentialError) -> None:
         if isinstance(outcome, Token):
-            self._learn(outcome.text.get_secret_value())
+            self._learn(outcome.text)
             self._token, self._fetching = outcome, None
             fetching.set_result(outcome)
             return
@@ -176,5 +177,5 @@ class FetchedToken:
         fetching.exception()  # nobody may be waiting, and asyncio would complain of that
 
 
-def _bearer(token: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}"}
+def _bearer(token: Secret) -> dict[str, Secret]:
+    return {"Authorization": Secret(f"Bearer {token.reveal()}")}

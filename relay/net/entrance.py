@@ -3,8 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from pydantic import SecretStr
-
+from relay.core.secret import Secret
 from relay.core.tickets import TicketStore
 from relay.net.auth import Identity, KeyInUrlError, Presented, TenantKeys
 from relay.net.tickets import PREFIX, grant_of, id_of
@@ -14,7 +13,7 @@ from relay.net.warden import Warden
 class Tokens(Protocol):
     """Tokens that somebody else signed."""
 
-    async def verify(self, token: SecretStr) -> Identity | None:
+    async def verify(self, token: Secret) -> Identity | None:
         """Who holds a token; None when it is not valid."""
         ...
 
@@ -40,7 +39,7 @@ class Entrance:
     async def authenticate(self, presented: Presented) -> Identity | None:
         """Who holds a credential. Raises LedgerError, and KeyInUrlError for a tenant's key where none may stand."""
         secret = presented.secret
-        if secret.get_secret_value().startswith(PREFIX):
+        if secret.reveal().startswith(PREFIX):
             identity = await self._by_ticket(secret)
         else:
             identity = self._keys.owner(secret)
@@ -53,8 +52,8 @@ class Entrance:
             return identity
         return None if self._warden.revoked(identity.tenant, identity.grant) else identity
 
-    async def _by_ticket(self, secret: SecretStr) -> Identity | None:
-        ticket_id = id_of(secret.get_secret_value())
+    async def _by_ticket(self, secret: Secret) -> Identity | None:
+        ticket_id = id_of(secret)
         stub = await self._tickets.find(ticket_id)
         if stub is None:
             return None

@@ -19,8 +19,8 @@ from google.auth.exceptions import TransportError
 from google.auth.transport.requests import Request
 from google.oauth2 import credentials as user
 from google.oauth2 import service_account
-from pydantic import SecretStr
 
+from relay.core.secret import Secret
 from relay.net.credentials import CredentialError, Token
 
 SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
@@ -54,7 +54,7 @@ class GoogleToken:
         credentials = _from_file(self._file) if self._file is not None else _default(request)
         if not credentials.valid:
             credentials.refresh(request)
-        return Token(SecretStr(credentials.token), credentials.expiry.replace(tzinfo=UTC).timestamp())
+        return Token(Secret(credentials.token), credentials.expiry.replace(tzinfo=UTC).timestamp())
 
 
 def _default(request: Callable[..., Any]) -> Credentials:

@@ -16,6 +16,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from relay.core.downstream import Ticket
+from relay.core.secret import Secret
 
 _NONCE_BYTES = 12
 _EXPIRY = struct.Struct(">Q")
@@ -24,11 +25,11 @@ _EXPIRY = struct.Struct(">Q")
 class HandleSealer:
     """Seals and opens handles for every tenant of the process."""
 
-    def __init__(self, secret: bytes, lifetime_s: float, clock: Callable[[], float], account: str) -> None:
+    def __init__(self, secret: Secret, lifetime_s: float, clock: Callable[[], float], account: Secret) -> None:
         """`clock` is wall time in seconds: handles outlive processes. `account` is whatever Gemini's own are bound to:
         its key or project; of it only a digest is kept."""
-        self._cipher = AESGCM(hashlib.sha256(b"relay handle 2\0" + secret).digest())
-        self._account = hashlib.sha256(account.encode()).hexdigest()
+        self._cipher = AESGCM(hashlib.sha256(b"relay handle 2\0" + secret.reveal().encode()).digest())
+        self._account = hashlib.sha256(account.reveal().encode()).hexdigest()
         self._lifetime_s = lifetime_s
         self._clock = clock
 
@@ -66,7 +67,7 @@ class BoundHandles:
 
     def seal(self, ticket: Ticket, model: str) -> str:
         """The relay's own handle for one of Gemini's, and for a place in a session."""
-        what = [model, ticket.session, ticket.generation, ticket.place, ticket.handle]
+        what = [model, ticket.session, ticket.generation, ticket.place, ticket.handle.reveal()]
         return self._sealer.seal(json.dumps(what), self._owner)
 
     def unseal(self, handle: str, model: str) -> Ticket | None:
@@ -78,4 +79,4 @@ class BoundHandles:
             sealed_model, session, generation, place, original = json.loads(opened)
         except ValueError:  # of an earlier version
             return None
-        return Ticket(original, session, generation, place) if sealed_model == model else None
+        return Ticket(Secret(original), session, generation, place) if sealed_model == model else None

@@ -16,8 +16,8 @@ from typing import Any
 
 import jwt
 import structlog
-from pydantic import SecretStr
 
+from relay.core.secret import Secret
 from relay.core.tickets import Grant
 from relay.net.auth import Identity
 
@@ -126,9 +126,9 @@ class JwtTokens:
         self.keys = keys
         self._clock = clock
 
-    async def verify(self, token: SecretStr) -> Identity | None:
+    async def verify(self, token: Secret) -> Identity | None:
         """Whose token it is; None for any that is not valid, whatever is wrong with it."""
-        text = token.get_secret_value()
+        text = token.reveal()
         if not _SHAPE.fullmatch(text):
             return None
         header, claims = (_object(part) for part in text.split(".")[:2])

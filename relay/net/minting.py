@@ -14,6 +14,7 @@ from aiohttp import hdrs, web
 
 from relay.core.budget import Bucket
 from relay.core.policy import Policy
+from relay.core.secret import Secret
 from relay.core.tickets import TicketStore, mark_of_tenant, mark_of_ticket, mark_of_user
 from relay.metrics import Metrics
 from relay.net.tickets import MAX_BODY_BYTES, MAX_WORD_CHARACTERS, PREFIX, MintError, id_of, mint
@@ -56,7 +57,7 @@ async def minted(request: web.Request, desk: Desk, tenant: str, policy: Policy) 
     await desk.store.add(ticket.id, ticket.stub)
     desk.metrics.tickets.labels(tenant, "minted").inc()
     _log.info("ticket minted", tenant=tenant, ticket=ticket.id[:12], end_user=ticket.end_user or None)
-    return _json({"name": ticket.name})
+    return _json({"name": ticket.name.reveal()})
 
 
 async def revoked(request: web.Request, desk: Desk, tenant: str) -> web.Response:
@@ -74,7 +75,7 @@ def _mark(body: bytes, tenant: str) -> str:
         raise MintError("send exactly one of name, endUser, all")
     ((name, value),) = asked.items()
     if name == "name" and isinstance(value, str) and value.startswith(PREFIX):
-        return mark_of_ticket(tenant, id_of(value))
+        return mark_of_ticket(tenant, id_of(Secret(value)))
     if name == "endUser" and isinstance(value, str) and 0 < len(value) <= MAX_WORD_CHARACTERS:
         return mark_of_user(tenant, value)
     if name == "all" and value is True:

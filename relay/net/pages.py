@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -17,7 +17,7 @@ class Pages:
     """Static pages and the demo's configuration, by path."""
 
     assets: Mapping[str, Asset]
-    demo: Mapping[str, Any] | None = None
+    demo: Mapping[str, Any] | None = field(default=None, repr=False)
     faults: Faults | None = None
     """What the demo page may do to its simulator; None where it talks to Gemini."""
 

@@ -12,9 +12,9 @@ from relay.core.handover import Handover
 from relay.core.session import Session
 from relay.core.tickets import Grant
 from relay.core.usage import Kind, of_kind
-from relay.log import Scrubber
 from relay.metrics import Flow, Metrics
 from relay.net.diary import Diary
+from relay.scrubber import Scrubber
 
 _MAX_WORDS_BYTES = 300
 

@@ -24,7 +24,6 @@ from relay.core.limits import Limits
 from relay.core.policy import Policy
 from relay.core.session import Session
 from relay.core.tickets import Grant
-from relay.log import Scrubber
 from relay.metrics import Metrics
 from relay.net import faults, minting, tcp
 from relay.net.accounts import Accounts
@@ -47,6 +46,7 @@ from relay.net.report import Report
 from relay.net.tickets import MintError
 from relay.net.upstream import DialError, Upstream
 from relay.net.warden import used_by
+from relay.scrubber import Scrubber
 
 ALIAS = "/v1/live"
 ENDPOINTS = frozenset(

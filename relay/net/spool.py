@@ -1,7 +1,7 @@
 """Records that wait to be taken somewhere, in bounded memory, where a newer record of a session replaces the older."""
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 _OVERHEAD_BYTES = 300
@@ -16,7 +16,7 @@ class Item:
     """Records of the same key are totals of the same thing: the newest one says all."""
     id: str
     """Comes once; whoever gets it twice may drop it."""
-    body: bytes
+    body: bytes = field(repr=False)
     """One JSON object, no newline in it."""
 
     @property

@@ -22,6 +22,7 @@ from relay.core.ledger import LedgerError
 from relay.core.policy import Policy
 from relay.core.prices import NANOS
 from relay.core.refusals import Refusal
+from relay.core.secret import Secret
 from relay.core.tickets import Allotment, Constraint, Grant, Stub, constraint_of
 
 PREFIX = "auth_tokens/"
@@ -48,15 +49,15 @@ class MintError(Exception):
 class Minted:
     """A new ticket, and what the store is to keep of it."""
 
-    name: str
+    name: Secret
     id: str
     stub: Stub
     end_user: str
 
 
-def id_of(name: str) -> str:
+def id_of(name: Secret) -> str:
     """The SHA-256 of a ticket's name, under which it is stored."""
-    return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
+    return hashlib.sha256(name.reveal().encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def mint(body: bytes, tenant: str, policy: Policy, now: float) -> Minted:
@@ -78,7 +79,7 @@ def mint(body: bytes, tenant: str, policy: Policy, now: float) -> Minted:
         "setup": None if constraint is None else constraint.setup,
         "mask": [] if constraint is None else constraint.mask,
     }
-    name = PREFIX + secrets.token_urlsafe(32)
+    name = Secret(PREFIX + secrets.token_urlsafe(32))
     stub = Stub(json.dumps(record), uses, new_until, expires_at)
     return Minted(name, id_of(name), stub, end_user)
 

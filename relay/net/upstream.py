@@ -20,6 +20,9 @@ USER_TIMEOUT_MS = 4000
 Gemini was seen to delay by 8 to 30 s."""
 
 
+_ABOUT_US = {"User-Agent": f"relay/{__version__}"}
+
+
 class DialError(Exception):
     """Gemini was not reached; `status` is its HTTP answer, or 0 where there was none.
 
@@ -75,7 +78,7 @@ class Upstream:
                 waiting_for = ""
                 return await self._client.ws_connect(
                     self._target.url,
-                    headers={**credentials, "User-Agent": f"relay/{__version__}"},
+                    headers={name: each.reveal() for name, each in credentials.items()} | _ABOUT_US,
                     autoping=False,
                     compress=0,
                     max_msg_size=first_too_large(self._target.max_message_bytes),

@@ -45,15 +45,15 @@ def signature(key: bytes, message_id: str, timestamp: int, body: bytes) -> str:
 class Webhook:
     """Sends records to one address."""
 
-    url: str
-    key: bytes
+    url: str = field(repr=False)
+    key: bytes = field(repr=False)
     timeout_s: float
     clock: Callable[[], float]
     """Gives Unix seconds."""
     batch: int = 100
     name: str = "webhook"
     _http: aiohttp.ClientSession | None = field(default=None, init=False)
-    _pending: tuple[tuple[str, ...], str, bytes] | None = field(default=None, init=False)
+    _pending: tuple[tuple[str, ...], str, bytes] | None = field(default=None, init=False, repr=False)
     """The records of the last failed attempt by their ids, its message id and body."""
 
     async def start(self) -> None:

@@ -33,6 +33,7 @@ from relay.core.ledger import (
     Used,
     Verdict,
 )
+from relay.core.secret import Secret
 from relay.core.windows import DAY_S, Window, day_of, window_end
 from relay.store.answers import summed
 from relay.store.scripts import ADMIT, SETTLE
@@ -61,14 +62,14 @@ class _UnreadableError(LedgerError):
 class RedisLedger:
     """See `relay.core.ledger.Ledger`."""
 
-    def __init__(self, url: str, password: str | None, keep_s: float, max_connections: int = 4) -> None:
+    def __init__(self, url: str, password: Secret | None, keep_s: float, max_connections: int = 4) -> None:
         """`keep_s` is how long usage is kept."""
         self._keep_s = keep_s
         self._rests_until = 0.0
         self._slots = asyncio.Semaphore(max_connections)
         pool = redis.BlockingConnectionPool.from_url(
             url,
-            password=password,
+            password=password.reveal() if password is not None else None,
             max_connections=max_connections,
             timeout=CALL_S,
             socket_timeout=2 * CALL_S,  # deadlines are kept above; this is for connections that nobody waits for

@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from aiohttp import web
-from pydantic import SecretStr
 
 from relay.app import bounds_of
 from relay.config import loading
@@ -18,6 +17,7 @@ from relay.core.closing import Close, CloseReason, of_client_close, of_rule
 from relay.core.commands import Command, End, OpenUpstream, Send
 from relay.core.events import DOWNSTREAM, Closed, DialFailed, Event, Received
 from relay.core.refusals import Rule
+from relay.core.secret import Secret
 from relay.core.session import Session
 from relay.net.credentials import ApiKey
 from relay.net.driver import Driver, Observer, Wiring
@@ -93,7 +93,7 @@ class Echo:
 
     async def _serve(self, leg: int, request: web.Request) -> web.StreamResponse:
         target = Target(request.query.get("dial", ""), self._timeout_s, self._max_upstream_bytes)
-        upstream = Upstream(target, ApiKey(SecretStr("not-a-key")))
+        upstream = Upstream(target, ApiKey(Secret("not-a-key")))
         await upstream.start()
         try:
             socket = unopened(self._bounds)

@@ -148,7 +148,7 @@ def test_secrets_can_come_from_files(tmp_path: Path) -> None:
     key.write_text("\n")
 
     assert secret is not None
-    assert secret.get_secret_value() == "file-secret-1"
+    assert secret.reveal() == "file-secret-1"
     with pytest.raises(ConfigError, match="is empty"):
         config.secret_of(None, key)
     with pytest.raises(ConfigError, match="can't be read"):

@@ -16,7 +16,7 @@ import base64
 import difflib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Self
 
 from relay.core.commands import CancelTimer, Command, HandedOver, Ping, SetTimer
@@ -28,6 +28,7 @@ from relay.core.limits import Limits
 from relay.core.memory import Shared
 from relay.core.meter import Meter
 from relay.core.policy import Behaviour, Conversation, Messages, Models, Policy, SetupRules
+from relay.core.secret import Secret
 from relay.core.session import Session
 from relay.core.turns import Turns
 
@@ -68,22 +69,32 @@ class Playbook:
         return self
 
     def __bool__(self) -> bool:
-        wanted = [f"{arrow} {step}" for arrow, step in self._script]
+        wanted = [f"{arrow} {_shown(step)}" for arrow, step in self._script]
         unmentioned = HOUSEKEEPING - {_chore(step) for _, step in self._script}
         found: list[str] = []
         for arrow, step in self._script:
             if arrow == "<<":
                 continue
-            found.append(f">> {step}")
+            found.append(f">> {_shown(step)}")
             if isinstance(step, Wait):
                 self._now += step.seconds
             else:
                 commands = self._session.handle(step, self._now)
-                found.extend(f"<< {command}" for command in commands if _chore(command) not in unmentioned)
+                found.extend(f"<< {_shown(command)}" for command in commands if _chore(command) not in unmentioned)
         if wanted != found:
             diff = difflib.unified_diff(wanted, found, "the playbook", "the session", lineterm="", n=100)
             raise AssertionError("the session left the playbook\n" + "\n".join(diff))
         return True
+
+
+def _shown(step: Any) -> str:
+    """A step with all it holds: what its own `repr` leaves out counts here."""
+    if isinstance(step, Secret):
+        return f"Secret({step.reveal()!r})"
+    if not is_dataclass(step) or isinstance(step, type):
+        return repr(step)
+    held = (f"{each.name}={_shown(getattr(step, each.name))}" for each in fields(step))
+    return f"{type(step).__name__}({', '.join(held)})"
 
 
 def _chore(step: Any) -> Timer | type[Ping] | None:
@@ -99,7 +110,7 @@ class FakeHandles:
     def seal(self, ticket: Ticket, model: str) -> str:
         """`ours:<model>:<session>:<generation>:<place>:<handle>`; the model has no dot, which ends a handle."""
         model = model.replace(".", "_")
-        return f"ours:{model}:{ticket.session}:{ticket.generation}:{ticket.place}:{ticket.handle}"
+        return f"ours:{model}:{ticket.session}:{ticket.generation}:{ticket.place}:{ticket.handle.reveal()}"
 
     def unseal(self, handle: str, model: str) -> Ticket | None:
         """The ticket behind one of ours."""
@@ -109,7 +120,7 @@ class FakeHandles:
         sealed_model, session, generation, place, theirs = rest.split(":", 4)
         if sealed_model != model.replace(".", "_"):
             return None
-        return Ticket(theirs, session, int(generation), int(place))
+        return Ticket(Secret(theirs), session, int(generation), int(place))
 
 
 def policy(

@@ -11,6 +11,7 @@ from relay.core.events import DOWNSTREAM
 from relay.core.handover import Cause, Handover, Outcome
 from relay.core.meter import Meter
 from relay.core.policy import Behaviour
+from relay.core.secret import Secret
 from tests.core.playbook import MODEL, FakeHandles, pretty
 
 GOOD = Handover(Cause.GO_AWAY, True, Outcome.RESTORED, 0.0314, 2, 1, 0, 0, False, 1)
@@ -42,14 +43,14 @@ def test_nothing_is_sent_to_a_client_that_is_away() -> None:
     side = downstream()
     side.attached = False
     assert side.send(b"x") == []
-    assert side.send_handle("h", MODEL) == []
+    assert side.send_handle(Secret("h"), MODEL) == []
     assert side.kept_bytes == 1
 
 
 def test_a_client_that_did_not_ask_gets_no_handle() -> None:
     """And nothing is kept for it."""
     side = downstream(resumable=False)
-    assert side.send_handle("h", MODEL) == []
+    assert side.send_handle(Secret("h"), MODEL) == []
     side.send(b"x")
     assert side.kept_bytes == 0
 
@@ -59,22 +60,22 @@ def test_a_handle_tells_its_place() -> None:
     side = downstream()
     side.send(b"a")
     side.send(b"b")
-    (update,) = payloads(side.send_handle("theirs", MODEL))
+    (update,) = payloads(side.send_handle(Secret("theirs"), MODEL))
     handle = json.loads(update)["sessionResumptionUpdate"]["newHandle"]
-    assert FakeHandles().unseal(handle, MODEL) == Ticket("theirs", "s1", 0, 3)
+    assert FakeHandles().unseal(handle, MODEL) == Ticket(Secret("theirs"), "s1", 0, 3)
 
 
 def test_what_surely_arrived_is_not_kept() -> None:
     """It is older than the last but one handle, and than the time in which TCP would have given up."""
     side = downstream()
     side.send(b"a")
-    side.send_handle("h1", MODEL)
+    side.send_handle(Secret("h1"), MODEL)
     side.now = PRESUMED_S + 1.0
     side.send(b"b")
-    side.send_handle("h2", MODEL)
+    side.send_handle(Secret("h2"), MODEL)
     assert side.kept_bytes == 1
     side.now = 2 * PRESUMED_S + 2.0
-    side.send_handle("h3", MODEL)
+    side.send_handle(Secret("h3"), MODEL)
     assert side.kept_bytes == 0
 
 
@@ -82,13 +83,13 @@ def test_nothing_is_given_up_for_an_attachment_that_was_never_heard() -> None:
     """It may be dead already."""
     side = downstream()
     side.send(b"a")
-    side.attach(0, "h", MODEL)
+    side.attach(0, Secret("h"), MODEL)
     for round_ in range(1, 4):
         side.now = round_ * 2 * PRESUMED_S
-        side.send_handle("h", MODEL)
+        side.send_handle(Secret("h"), MODEL)
     assert side.kept_bytes == 1
     side.heard()
-    side.send_handle("h", MODEL)
+    side.send_handle(Secret("h"), MODEL)
     assert side.kept_bytes == 0
 
 
@@ -99,7 +100,7 @@ def test_the_oldest_makes_room_for_the_newest() -> None:
     for payload in (b"a", b"b", b"c", b"d"):
         side.send(payload)
     assert side.kept_bytes == 3
-    commands, replayed, missed = side.attach(0, "h", MODEL)
+    commands, replayed, missed = side.attach(0, Secret("h"), MODEL)
     assert payloads(commands)[2:] == [b"b", b"c", b"d"]
     assert (replayed, missed, side.missed) == (3, 1, 1)
 
@@ -109,10 +110,10 @@ def test_a_client_that_says_how_far_it_got_is_believed_as_far_as_possible() -> N
     side = downstream()
     for _ in range(4):
         side.send(b"x")
-    assert side.place_of(Ticket("", "s1", 0, 1), 2) == 3
-    assert side.place_of(Ticket("", "s1", 0, 1), 99) == 4
-    side.attach(4, "", MODEL)
-    assert side.place_of(Ticket("", "s1", 0, 1), 2) == 5  # before the handle of the present attachment, which is 6
+    assert side.place_of(Ticket(Secret(""), "s1", 0, 1), 2) == 3
+    assert side.place_of(Ticket(Secret(""), "s1", 0, 1), 99) == 4
+    side.attach(4, Secret(""), MODEL)
+    assert side.place_of(Ticket(Secret(""), "s1", 0, 1), 2) == 5  # before that of this attachment, 6
 
 
 def test_a_client_that_is_back_gets_it_all_in_order_and_again_if_that_was_in_vain() -> None:
@@ -120,15 +121,15 @@ def test_a_client_that_is_back_gets_it_all_in_order_and_again_if_that_was_in_vai
     side = downstream()
     side.send(b"a")
     side.send(b"b")
-    commands, _, _ = side.attach(1, "h", MODEL)
+    commands, _, _ = side.attach(1, Secret("h"), MODEL)
     assert payloads(commands)[0] == b"ready"
     assert payloads(commands)[2:] == [b"b"]
     assert side.send(b"c") == [Send(DOWNSTREAM, b"c", text=False)]
-    commands, _, _ = side.attach(side.place_of(Ticket("", "s1", 0, 1), 0), "h", MODEL)
+    commands, _, _ = side.attach(side.place_of(Ticket(Secret(""), "s1", 0, 1), 0), Secret("h"), MODEL)
     assert payloads(commands)[2:] == [b"b", b"c"]
     side.heard()
-    assert not side.may_claim(Ticket("", "s1", 1, 4))
-    assert side.may_claim(Ticket("", "s1", 2, 4))
+    assert not side.may_claim(Ticket(Secret(""), "s1", 1, 4))
+    assert side.may_claim(Ticket(Secret(""), "s1", 2, 4))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from relay.core.commands import Ping, Send
 from relay.core.handover import Cause, Continuity, Crossing, Outcome
 from relay.core.journal import Outgoing, Sort
 from relay.core.memory import Memory
+from relay.core.secret import Secret
 from relay.core.server_frames import Resumption
 from tests.core.playbook import shared
 
@@ -39,17 +40,17 @@ def again(known: Memory, over: Crossing) -> list[bytes]:
 @pytest.mark.parametrize(
     ("update", "taken"),
     [
-        (Resumption("h", True), True),
-        (Resumption("h", False), False),
-        (Resumption("", True), False),
-        (Resumption("", False), False),
+        (Resumption(Secret("h"), True), True),
+        (Resumption(Secret("h"), False), False),
+        (Resumption(Secret(""), True), False),
+        (Resumption(Secret(""), False), False),
     ],
 )
 def test_only_a_usable_handle_is_taken(update: Resumption, taken: bool) -> None:
     """Resumable, and not empty."""
     known = memory()
     assert known.take_handle(update, 1, 0.2, 1.0) is taken
-    assert known.resumption.newest == ("h" if taken else "")
+    assert known.resumption.newest.reveal() == ("h" if taken else "")
 
 
 def test_a_handle_from_the_middle_of_a_turn_is_good_once_the_turn_is_complete() -> None:
@@ -58,16 +59,16 @@ def test_a_handle_from_the_middle_of_a_turn_is_good_once_the_turn_is_complete() 
     known = Memory(Continuity(), around)
     tell(known, b"question", now=0.0)
     around.turns.speaking = True
-    assert not known.take_handle(Resumption("midway", True), 1, 0.2, 1.0)
+    assert not known.take_handle(Resumption(Secret("midway"), True), 1, 0.2, 1.0)
     tell(known, b"noise", now=1.0)
     assert not known.turn_completed()
     around.turns.speaking = False
     assert known.turn_completed()
-    assert (known.resumption.newest, known.restorable) == ("midway", False)
+    assert (known.resumption.newest.reveal(), known.restorable) == ("midway", False)
     over = crossing()
     assert again(known, over) == [b"noise"]
     assert over.uncertain == 0
-    known.take_handle(Resumption("after it", True), 1, 0.2, 200.0)
+    known.take_handle(Resumption(Secret("after it"), True), 1, 0.2, 200.0)
     assert known.restorable
 
 
@@ -77,7 +78,7 @@ def test_a_handle_from_a_turn_that_was_cut_is_forgotten() -> None:
     known = Memory(Continuity(), around)
     tell(known, b"question", now=0.0)
     around.turns.speaking = True
-    known.take_handle(Resumption("midway", True), 1, 0.2, 1.0)
+    known.take_handle(Resumption(Secret("midway"), True), 1, 0.2, 1.0)
     over = crossing()
     known.cut_turn(over, 2.0)
     assert not known.turn_completed()
@@ -90,7 +91,7 @@ def test_what_tcp_has_not_acknowledged_is_in_doubt() -> None:
     known = Memory(Continuity(), shared(lambda _leg: unacknowledged))
     tell(known, b"a", b"b", now=0.0)
     unacknowledged = 1
-    known.take_handle(Resumption("h1", True), 1, 0.2, 10.0)
+    known.take_handle(Resumption(Secret("h1"), True), 1, 0.2, 10.0)
     over = crossing()
     assert again(known, over) == [b"b"]
     assert over.uncertain == 1
@@ -100,15 +101,15 @@ def test_counts_add_up_over_a_roll_back() -> None:
     """Everything that was ever told is behind the handle, told again, or dropped."""
     known = memory()
     tell(known, b"a", b"b", now=0.0)
-    known.take_handle(Resumption("h1", True), 1, 0.2, 1.0)
+    known.take_handle(Resumption(Secret("h1"), True), 1, 0.2, 1.0)
     tell(known, b"c", now=1.0)
-    known.take_handle(Resumption("h2", True), 1, 0.2, 2.0)
+    known.take_handle(Resumption(Secret("h2"), True), 1, 0.2, 2.0)
     tell(known, b"d", now=2.0)
     over = crossing()
     assert known.blame_handle(over)
     assert again(known, over) == [b"d"]
     assert (known.outcome(over), over.replayed, over.dropped) == (Outcome.ROLLED_BACK, 1, 1)
-    known.take_handle(Resumption("h3", True), 1, 0.2, 200.0)
+    known.take_handle(Resumption(Secret("h3"), True), 1, 0.2, 200.0)
     assert known.resumption.covered == 3
 
 
@@ -116,7 +117,7 @@ def test_everything_is_dropped_with_the_last_handle() -> None:
     """A fresh session knows what it is told again, and nothing else."""
     known = memory()
     tell(known, b"a", b"b", now=0.0)
-    known.take_handle(Resumption("h1", True), 1, 0.2, 1.0)
+    known.take_handle(Resumption(Secret("h1"), True), 1, 0.2, 1.0)
     tell(known, b"c", now=1.0)
     over = crossing()
     assert known.blame_handle(over)
@@ -128,7 +129,7 @@ def test_everything_is_dropped_with_the_last_handle() -> None:
 def test_a_state_that_was_taken_over_is_not_this_session_s_to_replay() -> None:
     """Resumed from a handle of another session's: without it, the beginning is missing."""
     known = memory()
-    known.resume_from("h0")
+    known.resume_from(Secret("h0"))
     tell(known, b"a")
     over = crossing()
     known.blame_handle(over)
@@ -140,7 +141,7 @@ def test_what_was_told_again_is_in_no_doubt_on_the_new_leg() -> None:
     """The next handle covers it, and a handover after that is clean."""
     known = memory()
     tell(known, b"a", now=0.9)
-    known.take_handle(Resumption("h1", True), 1, 0.2, 1.0)
+    known.take_handle(Resumption(Secret("h1"), True), 1, 0.2, 1.0)
     over = crossing()
     assert again(known, over) == [b"a"]
     assert over.uncertain == 1
@@ -174,14 +175,14 @@ def test_legs_that_die_soon_speak_against_their_handle(
 ) -> None:
     """By what Gemini said, and how often."""
     known = memory()
-    known.take_handle(Resumption("h1", True), 1, 0.2, 1.0)
-    known.take_handle(Resumption("h2", True), 1, 0.2, 2.0)
+    known.take_handle(Resumption(Secret("h1"), True), 1, 0.2, 1.0)
+    known.take_handle(Resumption(Secret("h2"), True), 1, 0.2, 2.0)
     before = crossing()
     for meaning in meanings:
         over = crossing(Cause.FAILED)
         assert known.learn(over, before, meaning)
         before = over
-    assert (known.resumption.newest, before.without_audio) == (newest, without_audio)
+    assert (known.resumption.newest.reveal(), before.without_audio) == (newest, without_audio)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +205,7 @@ def test_a_user_s_turn_is_opened_again_exactly_where_it_was_open(
     tell(known, b"start", sort=Sort.ACTIVITY_START)
     for sort in sorts:
         tell(known, sort.value.encode(), sort=sort)
-    known.take_handle(Resumption("h", True, 1), 1, 0.2, 1.0)
+    known.take_handle(Resumption(Secret("h"), True, 1), 1, 0.2, 1.0)
     for entry in list(known.journal)[:answered]:
         entry.answered = True
     told = again(known, crossing())
@@ -219,7 +220,7 @@ def test_a_pong_shows_how_far_gemini_has_read() -> None:
     assert known.ping(1, 1.0) == [], "one at a time"
     tell(known, b"b", now=1.01)
     known.ponged(1.02)
-    known.take_handle(Resumption("h", True), 1, 0.2, 1.05)
+    known.take_handle(Resumption(Secret("h"), True), 1, 0.2, 1.05)
     assert [(entry.payload, entry.doubtful) for entry in known.journal] == [(b"b", True)]
 
 
@@ -245,7 +246,7 @@ def test_a_handle_that_crossed_a_question_is_from_before_it() -> None:
     tell(known, b"first", now=0.0)
     known._turns.owed = True
     tell(known, b"question", now=1.0)
-    assert not known.take_handle(Resumption("knows the question", True, 2), 1, 0.2, 1.1)
+    assert not known.take_handle(Resumption(Secret("knows the question"), True, 2), 1, 0.2, 1.1)
     known.journal.settle(0.5)
-    assert known.take_handle(Resumption("before the question", True, 1), 1, 0.2, 1.1)
+    assert known.take_handle(Resumption(Secret("before the question"), True, 1), 1, 0.2, 1.1)
     assert [entry.payload for entry in known.journal] == [b"question"]

@@ -9,6 +9,7 @@ from relay.core.handover import Cause, Continuity
 from relay.core.journal import Outgoing, Sort
 from relay.core.memory import Memory
 from relay.core.planning import QUIET_S, Planning
+from relay.core.secret import Secret
 from relay.core.server_frames import Resumption, server_frame
 from tests.core.playbook import audio_out, generated, shared
 
@@ -21,7 +22,7 @@ class Scene:
         self.shared = shared()
         self.memory = Memory(continuity, self.shared)
         self.planning = Planning(continuity, self.shared, self.memory)
-        self.memory.take_handle(Resumption("h1", True), 1, 0.2, 0.0)
+        self.memory.take_handle(Resumption(Secret("h1"), True), 1, 0.2, 0.0)
 
     def hear(self, message: bytes, now: float) -> None:
         """Gemini says something."""
@@ -63,7 +64,7 @@ def test_a_point_is_safe_when_a_resume_restores_everything() -> None:
 
     def with_a_doubt(scene: Scene) -> None:
         scene.memory.forward(Outgoing(b"x", Sort.CONTROL), 1, 0.9)
-        scene.memory.take_handle(Resumption("h2", True), 1, 0.2, 1.0)
+        scene.memory.take_handle(Resumption(Secret("h2"), True), 1, 0.2, 1.0)
 
     def stale(scene: Scene) -> None:
         scene.memory.forward(Outgoing(b"x", Sort.CONTROL), 1, 0.9)
@@ -126,7 +127,7 @@ def test_time_is_up_but_a_handle_is_worth_a_moment_more() -> None:
     assert scene.planning.deadline(43.5) == [SetTimer(Timer.DEADLINE, 46.0)]
     assert scene.planning.may_cross(45.0) == []
     assert scene.planning.may_cross(46.0) is None
-    scene.memory.take_handle(Resumption("h2", True), 1, 0.2, 45.0)
+    scene.memory.take_handle(Resumption(Secret("h2"), True), 1, 0.2, 45.0)
     assert scene.planning.may_cross(45.0) is None
 
 

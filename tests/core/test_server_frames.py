@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from relay.core.secret import Secret
 from relay.core.server_frames import (
     KNOWN,
     Resumption,
@@ -196,7 +197,7 @@ def test_one_frame_may_say_several_things() -> None:
         "usage": usage({"promptTokenCount": 1}),
         "call_ids": ["a", "", ""],
         "cancelled_ids": ["b"],
-        "resumption": Resumption("h", True),
+        "resumption": Resumption(Secret("h"), True),
         "go_away_s": 9.5,
     }
 
@@ -267,16 +268,16 @@ def test_hostile_blobs_are_nothing() -> None:
 def test_the_index_of_a_handle_is_read_in_both_forms(index: Any, consumed: int) -> None:
     """An int64 is a string in protobuf's JSON; anything else is no index."""
     update = {"newHandle": "h", "resumable": True, "lastConsumedClientMessageIndex": index}
-    assert read({"sessionResumptionUpdate": update}).resumption == Resumption("h", True, consumed)
+    assert read({"sessionResumptionUpdate": update}).resumption == Resumption(Secret("h"), True, consumed)
 
 
 @pytest.mark.parametrize(
     ("update", "resumption"),
     [
-        ({}, Resumption("", False)),
-        ({"newHandle": "h"}, Resumption("h", False)),
-        ({"newHandle": "", "resumable": True}, Resumption("", True)),
-        ({"newHandle": 5, "resumable": "true"}, Resumption("", False)),
+        ({}, Resumption(Secret(""), False)),
+        ({"newHandle": "h"}, Resumption(Secret("h"), False)),
+        ({"newHandle": "", "resumable": True}, Resumption(Secret(""), True)),
+        ({"newHandle": 5, "resumable": "true"}, Resumption(Secret(""), False)),
     ],
 )
 def test_an_update_without_a_handle_has_none(update: dict[str, Any], resumption: Resumption) -> None:

@@ -147,4 +147,4 @@ def test_a_client_with_handles_gets_a_new_one_for_each_of_gemini_s() -> None:
     handle = json.loads(update)["sessionResumptionUpdate"]["newHandle"]
     ticket = FakeHandles().unseal(handle, session.model)
     assert ticket is not None
-    assert (ticket.handle, ticket.generation) == ("h2", 0)
+    assert (ticket.handle.reveal(), ticket.generation) == ("h2", 0)

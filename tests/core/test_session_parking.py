@@ -29,6 +29,7 @@ from relay.core.events import (
     TimerFired,
 )
 from relay.core.limits import Limits
+from relay.core.secret import Secret
 from relay.core.session import Session
 from tests.core.playbook import (
     AT_REST,
@@ -70,7 +71,7 @@ def parked(session: Session | None = None) -> Session:
 
 def ours(generation: int, place: int, theirs: str = "h1") -> bytes:
     """The message that brings the client a handle."""
-    handle = FakeHandles().seal(Ticket(theirs, "s1", generation, place), MODEL)
+    handle = FakeHandles().seal(Ticket(Secret(theirs), "s1", generation, place), MODEL)
     return pretty({"sessionResumptionUpdate": {"newHandle": handle, "resumable": True}})
 
 
@@ -214,7 +215,7 @@ def test_a_client_may_tell_how_far_it_got(received_since: int, again: list[str])
         session.handle(gemini(content(words)), AT_REST)
     parked(session)
     session.handle(gemini(content("c")), AT_REST)
-    commands = rejoin(session, Ticket("h1", "s1", 0, 5), received_since)
+    commands = rejoin(session, Ticket(Secret("h1"), "s1", 0, 5), received_since)
     assert commands[4:] == [Send(DOWNSTREAM, content(words), text=False) for words in again]
 
 
@@ -225,7 +226,7 @@ def test_what_did_not_fit_is_counted_as_missed() -> None:
     parked(session)
     for words in ("a", "b", "c"):
         session.handle(gemini(content(words)), AT_REST)
-    commands = rejoin(session, Ticket("h1", "s1", 0, 5))
+    commands = rejoin(session, Ticket(Secret("h1"), "s1", 0, 5))
     assert commands[1] == ClientResumed("parked", 2, 1)
     assert commands[3] == Send(DOWNSTREAM, told("parked", 2, 1), text=False)
     assert [command.payload for command in commands[5:] if isinstance(command, Send)] == [content("b"), content("c")]
@@ -237,7 +238,7 @@ def test_the_ends_that_the_relay_makes_up_are_kept_too() -> None:
     session = parked()
     session.handle(gemini(content("well")), AT_REST)
     session.handle(Closed(1, 1006, ""), AT_REST)
-    commands = rejoin(session, Ticket("h1", "s1", 0, 5))
+    commands = rejoin(session, Ticket(Secret("h1"), "s1", 0, 5))
     sent = [command.payload for command in commands[4:] if isinstance(command, Send)]
     assert sent == [content("well"), INTERRUPTED, TURN_COMPLETE]
 
@@ -246,6 +247,6 @@ def test_a_half_dead_socket_is_taken_over() -> None:
     """The client is back before anybody noticed that it was gone."""
     session = conversing()
     session.handle(gemini(content("a")), AT_REST)
-    commands = rejoin(session, Ticket("h1", "s1", 0, 5))
+    commands = rejoin(session, Ticket(Secret("h1"), "s1", 0, 5))
     assert commands[1] == ClientResumed("parked", 1, 0)
     assert commands[-1] == Send(DOWNSTREAM, content("a"), text=False)

@@ -8,6 +8,7 @@ from relay.core.closing import Close, CloseReason
 from relay.core.commands import CancelTimer, Charged, End, Send, Violated
 from relay.core.downstream import Ticket
 from relay.core.events import DOWNSTREAM, Timer
+from relay.core.secret import Secret
 from relay.core.session import Session
 from relay.core.usage import Kind, Modality
 from tests.core.playbook import (
@@ -190,7 +191,7 @@ def resuming(**behaviour: Any) -> Session:
 
 def ours(place: int, theirs: str = "") -> bytes:
     """The update by which the client gets a handle of the relay's, as the message at this place."""
-    return update(newHandle=FakeHandles().seal(Ticket(theirs, "s1", 0, place), MODEL), resumable=True)
+    return update(newHandle=FakeHandles().seal(Ticket(Secret(theirs), "s1", 0, place), MODEL), resumable=True)
 
 
 def test_a_client_that_asked_gets_handles_of_ours() -> None:

@@ -27,6 +27,7 @@ from relay.core.events import (
     TimerFired,
 )
 from relay.core.limits import Limits
+from relay.core.secret import Secret
 from relay.core.session import Session
 from tests.core.playbook import (
     AT_REST,
@@ -90,11 +91,11 @@ def rejoin(session: Session, ticket: Ticket, received_since: int = 0) -> list[Co
 def test_a_handle_leads_back_once() -> None:
     """As soon as the client was heard on its new socket, the old handle is worthless and the new one is not."""
     session = parked()
-    rejoin(session, Ticket("h1", "s1", 0, 5))
+    rejoin(session, Ticket(Secret("h1"), "s1", 0, 5))
     session.handle(client(microphone(1)), AT_REST)
-    assert session.claims(Rejoin(Ticket("h1", "s1", 0, 5), 0, SETUP)) is False
-    assert session.claims(Rejoin(Ticket("h1", "s1", 1, 8), 0, SETUP)) is True
-    assert session.claims(Rejoin(Ticket("h1", "s1", 2, 8), 0, SETUP)) is False
+    assert session.claims(Rejoin(Ticket(Secret("h1"), "s1", 0, 5), 0, SETUP)) is False
+    assert session.claims(Rejoin(Ticket(Secret("h1"), "s1", 1, 8), 0, SETUP)) is True
+    assert session.claims(Rejoin(Ticket(Secret("h1"), "s1", 2, 8), 0, SETUP)) is False
 
 
 def test_a_client_that_never_got_back_may_try_again() -> None:
@@ -102,7 +103,7 @@ def test_a_client_that_never_got_back_may_try_again() -> None:
     session = parked(conversing(announce="loss"))
     session.handle(gemini(content("a")), AT_REST)
     for generation in (1, 2, 3):
-        commands = rejoin(session, Ticket("h1", "s1", 0, 5))
+        commands = rejoin(session, Ticket(Secret("h1"), "s1", 0, 5))
         assert commands[1] == ClientResumed("parked", 1, 0)
         assert commands[-1] == Send(DOWNSTREAM, content("a"), text=False)
         assert session.downstream.generation == generation
@@ -116,7 +117,7 @@ def test_a_gap_that_nobody_heard_of_is_told_again() -> None:
     for words in ("a", "b"):
         session.handle(gemini(content(words)), AT_REST)
     for _ in range(2):
-        commands = rejoin(session, Ticket("h1", "s1", 0, 5))
+        commands = rejoin(session, Ticket(Secret("h1"), "s1", 0, 5))
         assert commands[1] == ClientResumed("parked", 1, 1)
         session.handle(Closed(DOWNSTREAM, 1006, ""), AT_REST)
     assert session.meter.frames_dropped_down == 1
@@ -125,15 +126,15 @@ def test_a_gap_that_nobody_heard_of_is_told_again() -> None:
 def test_a_session_is_not_given_to_a_client_that_asks_for_another() -> None:
     """Another setup can't be had by taking over a session that runs on this one."""
     other = {"model": MODEL, "generationConfig": {"temperature": 1}}
-    assert parked().claims(Rejoin(Ticket("h1", "s1", 0, 5), 0, other)) is None
+    assert parked().claims(Rejoin(Ticket(Secret("h1"), "s1", 0, 5), 0, other)) is None
 
 
 def test_a_session_that_is_over_can_t_be_claimed() -> None:
     """Nor one that has not begun."""
     session = parked()
     session.handle(TimerFired(Timer.PARKING), AT_REST)
-    assert session.claims(Rejoin(Ticket("h1", "s1", 0, 5), 0, SETUP)) is None
-    assert awaiting().claims(Rejoin(Ticket("h1", "s1", 0, 5), 0, SETUP)) is None
+    assert session.claims(Rejoin(Ticket(Secret("h1"), "s1", 0, 5), 0, SETUP)) is None
+    assert awaiting().claims(Rejoin(Ticket(Secret("h1"), "s1", 0, 5), 0, SETUP)) is None
 
 
 # The new socket's own session ----------------------------------------------------------------------------------------
@@ -141,7 +142,7 @@ def test_a_session_that_is_over_can_t_be_claimed() -> None:
 
 def asking(place: int = 5, suffix: str = "", theirs: str = "h1") -> bytes:
     """A setup with a handle of session `s0`'s."""
-    handle = FakeHandles().seal(Ticket(theirs, "s0", 0, place), MODEL) + suffix
+    handle = FakeHandles().seal(Ticket(Secret(theirs), "s0", 0, place), MODEL) + suffix
     return compact({"setup": {"sessionResumption": {"handle": handle}}})
 
 
@@ -152,7 +153,7 @@ def asking(place: int = 5, suffix: str = "", theirs: str = "h1") -> bytes:
 def test_a_handle_may_be_followed_by_a_count(suffix: str, count: int) -> None:
     """Anything that is no count is none: then everything since the handle comes once more."""
     commands = awaiting().handle(client(asking(5, suffix)), 0.0)
-    assert commands == [CancelTimer(Timer.SETUP), Rejoin(Ticket("h1", "s0", 0, 5), count, SETUP)]
+    assert commands == [CancelTimer(Timer.SETUP), Rejoin(Ticket(Secret("h1"), "s0", 0, 5), count, SETUP)]
 
 
 def test_a_handle_that_was_used_already_is_refused() -> None:
@@ -172,7 +173,7 @@ def test_where_the_session_is_gone_gemini_s_handle_leads_back() -> None:
     """The client is told that nobody can say what it missed; its new handles are of this session."""
     session = awaiting(policy(announce="loss"))
     session.handle(client(asking()), 0.0)
-    fresh_handle = FakeHandles().seal(Ticket("h1", "s1", 0, 3), MODEL)
+    fresh_handle = FakeHandles().seal(Ticket(Secret("h1"), "s1", 0, 3), MODEL)
     assert (
         Playbook(session)
         >> RejoinFailed()

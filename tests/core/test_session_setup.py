@@ -8,6 +8,7 @@ from relay.core.downstream import Ticket
 from relay.core.events import DOWNSTREAM, Opened, RejoinFailed, Timer, TimerFired
 from relay.core.limits import Limits
 from relay.core.policy import Messages
+from relay.core.secret import Secret
 from relay.core.session import Session
 from relay.core.state import State
 from tests.core.playbook import (
@@ -33,7 +34,7 @@ from tests.core.playbook import (
 
 def sealed_by_us(handle: str) -> str:
     """A handle that a session gave out which is no more."""
-    return FakeHandles().seal(Ticket(handle, "s0", 0, 2), MODEL)
+    return FakeHandles().seal(Ticket(Secret(handle), "s0", 0, 2), MODEL)
 
 
 @pytest.mark.parametrize(
@@ -193,7 +194,7 @@ def test_a_handle_of_ours_reaches_gemini_as_its_own() -> None:
         Playbook(awaiting())
         >> client(compact({"setup": {"sessionResumption": {"handle": sealed_by_us("h1")}}}))
         << CancelTimer(Timer.SETUP)
-        << Rejoin(Ticket("h1", "s0", 0, 2), 0, {"model": MODEL})
+        << Rejoin(Ticket(Secret("h1"), "s0", 0, 2), 0, {"model": MODEL})
         >> RejoinFailed()
         << SetTimer(Timer.CONNECT, 15.0)
         << OpenUpstream(1)

@@ -11,11 +11,11 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from multidict import CIMultiDict, CIMultiDictProxy
-from pydantic import SecretStr
 
 from relay.core.downstream import Ticket
 from relay.core.ledger import LedgerError
 from relay.core.policy import Behaviour, Messages, Models, Policy, SetupRules
+from relay.core.secret import Secret
 from relay.core.tickets import Stub
 from relay.net.auth import Presented, TenantKeys, credential_of
 from relay.net.handles import HandleSealer
@@ -46,7 +46,7 @@ def presented_keys(data: bytes) -> None:
     if found is None:
         return
     assert isinstance(found, Presented)
-    secret = found.secret.get_secret_value()
+    secret = found.secret.reveal()
     assert secret
     assert not key or key == secret, "two that differ"
     assert (keys.owner(found.secret) is not None) == (secret == _KEY)
@@ -76,7 +76,7 @@ def ticket_requests(data: bytes) -> None:
         assert len(str(error)) < 1000
     else:
         stub = minted.stub
-        assert minted.name.startswith(PREFIX)
+        assert minted.name.reveal().startswith(PREFIX)
         assert minted.id == id_of(minted.name)
         assert 0 <= stub.uses <= MAX_USES
         assert NOW < stub.new_until <= stub.expires_at < NOW + MAX_LIFE_S
@@ -145,7 +145,7 @@ def tokens(data: bytes) -> None:
     first, _, rest = data.partition(b"\n")
     token = _signed(*rest.partition(b"\n")[::2]) if first == b"sign" else data
     text = text_of(token)
-    identity: Any = at_once(_TOKENS.verify(SecretStr(text)))
+    identity: Any = at_once(_TOKENS.verify(Secret(text)))
     if identity is None:
         return
     header, claims = (json.loads(_decoded(part)) for part in text.split(".")[:2])
@@ -172,9 +172,9 @@ def _decoded(part: str) -> bytes:
 
 # Handles -------------------------------------------------------------------------------------------------------------
 
-_SEALER = HandleSealer(b"fuzzed", 60.0, lambda: NOW, "account")
+_SEALER = HandleSealer(Secret("fuzzed"), 60.0, lambda: NOW, Secret("account"))
 _HANDLES = _SEALER.bound("acme", "fuzzed")
-_SEALED = _HANDLES.seal(Ticket("googles-own", "s1", 2, 17), "models/allowed")
+_SEALED = _HANDLES.seal(Ticket(Secret("googles-own"), "s1", 2, 17), "models/allowed")
 
 
 def resumption_handles(data: bytes) -> None:
@@ -188,7 +188,7 @@ def resumption_handles(data: bytes) -> None:
             model, _, handle = rest.decode().partition("\0")
         except UnicodeDecodeError:
             return  # JSON can't bring it either
-        ticket = Ticket(handle, "s1", 2, 17)
+        ticket = Ticket(Secret(handle), "s1", 2, 17)
         sealed = _HANDLES.seal(ticket, model)
         assert _HANDLES.unseal(sealed, model) == ticket
         for other in {model.partition("\n")[0], model + "\n", "models/allowed", ""} - {model}:
@@ -196,7 +196,7 @@ def resumption_handles(data: bytes) -> None:
         assert _SEALER.bound("other", "fuzzed").unseal(sealed, model) is None
         return
     found = _HANDLES.unseal(text_of(data), "models/allowed")
-    assert found in (None, Ticket("googles-own", "s1", 2, 17))
+    assert found in (None, Ticket(Secret("googles-own"), "s1", 2, 17))
 
 
 # Labels --------------------------------------------------------------------------------------------------------------

@@ -17,16 +17,18 @@ from relay.config.units import Bytes, Seconds
 from relay.core.closing import MAX_REASON_BYTES, Close, CloseReason, cut, of_client_close, of_upstream_close
 from relay.core.durations import duration_s
 from relay.core.ledger import LedgerError, Used
+from relay.core.secret import Secret
 from relay.core.tickets import Allotment, Stub
-from relay.log import Scrubber
+from relay.log import printable, traced
 from relay.net.admin_query import MAX_ROWS, BadParameterError, only, tenant_of, usage_query
 from relay.net.report import Report
+from relay.scrubber import Scrubber
 from relay.store.redis import RedisLedger, _amounts, _answer
 from relay.store.redis_tickets import RedisTickets
 from tests.fuzz.target import JSON_WORDS, Target, at_once, text_of
 
 CANARY = "canary-7f3a-google-key-0123456789"
-_SCRUBBER = Scrubber([CANARY])
+_SCRUBBER = Scrubber([Secret(CANARY)])
 _BEGINNING = CANARY[:12]
 
 
@@ -59,13 +61,13 @@ def log_lines(data: bytes) -> None:
         raise ValueError(text + CANARY)
     except ValueError as error:
         event: dict[str, Any] = {"event": text, "tree": tree, "echo": [f"{text}{CANARY}{text}"], "exc_info": error}
-    event = dict(structlog.processors.format_exc_info(None, "info", event))
-    line = structlog.processors.JSONRenderer()(None, "info", _SCRUBBER(None, "info", event))
+    event = dict(printable(None, "info", _SCRUBBER(None, "info", traced(None, "info", event))))
+    line = structlog.processors.JSONRenderer()(None, "info", event)
     assert isinstance(line, str)
     assert "\n" not in line
     assert "\r" not in line
     assert line.isascii()
-    assert json.loads(line).keys() == {"event", "tree", "echo", "exception"}
+    assert json.loads(line).keys() == {"event", "tree", "echo", "traceback"}
     assert _BEGINNING not in line
 
 

@@ -14,6 +14,7 @@ from referencing import Registry, Resource
 from structlog.testing import capture_logs
 
 from relay import __version__
+from relay.core.secret import Secret
 from relay.web import admin_description
 from tests.net.conftest import TENANT_KEY, WAIT_S, Origin, Running, Start, end_of
 from tests.net.continuing import Client, simulator
@@ -69,7 +70,7 @@ async def test_the_document_is_openapi_and_has_every_route(start: Start) -> None
     running = await start(admin=operator())
     status, served = await ask(running, "/admin/openapi.json")
     assert (status, served) == (200, DOCUMENT)
-    api = running.relay._admin_api(TOKEN)
+    api = running.relay._admin_api(Secret(TOKEN))
     documented = {(method.upper(), path) for path, item in DOCUMENT["paths"].items() for method in item}
     assert documented == set(api.routes)
 

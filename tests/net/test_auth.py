@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
-from pydantic import SecretStr
 
+from relay.core.secret import Secret
 from relay.net.auth import Identity, TenantKeys, credential_of
 
 KEY = "relay_key-1"
@@ -15,7 +15,7 @@ KEY = "relay_key-1"
 
 def _found(headers: dict[str, str] | None = None, protocols: list[str] | None = None, query: str = "") -> str | None:
     credential = credential_of(CIMultiDict(headers or {}), protocols or [], query)
-    return credential.secret.get_secret_value() if credential is not None else None
+    return credential.secret.reveal() if credential is not None else None
 
 
 @pytest.mark.parametrize(
@@ -56,13 +56,13 @@ def test_no_query_breaks_the_search(query: str) -> None:
 def test_a_key_is_known_by_itself_or_by_its_hash() -> None:
     """Both forms of a configured key recognise the same client."""
     keys = TenantKeys()
-    keys.add("plain", "first-key")
-    keys.add("hashed", f"sha256:{hashlib.sha256(b'second-key').hexdigest()}")
+    keys.add("plain", Secret("first-key"))
+    keys.add("hashed", Secret(f"sha256:{hashlib.sha256(b'second-key').hexdigest()}"))
 
-    assert keys.owner(SecretStr("first-key")) == Identity("plain")
-    assert keys.owner(SecretStr("second-key")) == Identity("hashed")
-    assert keys.owner(SecretStr("third-key")) is None
-    assert keys.owner(SecretStr(f"sha256:{hashlib.sha256(b'second-key').hexdigest()}")) is None
+    assert keys.owner(Secret("first-key")) == Identity("plain")
+    assert keys.owner(Secret("second-key")) == Identity("hashed")
+    assert keys.owner(Secret("third-key")) is None
+    assert keys.owner(Secret(f"sha256:{hashlib.sha256(b'second-key').hexdigest()}")) is None
 
 
 def test_the_same_header_twice_is_one_credential_or_none() -> None:
@@ -73,16 +73,16 @@ def test_the_same_header_twice_is_one_credential_or_none() -> None:
 
         found = credential_of(same, [], "")
         assert found is not None
-        assert found.secret.get_secret_value() == KEY
+        assert found.secret.reveal() == KEY
         assert credential_of(other, [], "") is None
 
 
 def test_odd_characters_are_just_a_wrong_key() -> None:
     """Bytes that are no UTF-8 reach headers as surrogates; they match nothing and break nothing."""
     keys = TenantKeys()
-    keys.add("acme", KEY)
+    keys.add("acme", Secret(KEY))
 
-    assert keys.owner(SecretStr("\udcff\x00é")) is None
+    assert keys.owner(Secret("\udcff\x00é")) is None
 
 
 def test_a_credential_does_not_print() -> None:

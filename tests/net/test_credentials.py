@@ -7,8 +7,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 
+from relay.core.secret import NOTHING, Secret
 from relay.net.credentials import PAUSE_S, RENEW_S, TOO_LATE_S, ApiKey, CredentialError, FetchedToken, Token, TokenFile
 from tests.net.conftest import WAIT_S
 
@@ -23,7 +23,7 @@ class Bank:
         self.fetches = 0
         self.threads: set[str] = set()
         self.failure: CredentialError | None = None
-        self.learned: list[str] = []
+        self.learned: list[Secret] = []
         self.open = threading.Event()
         self.open.set()
         self._begun = threading.Semaphore(0)
@@ -36,7 +36,7 @@ class Bank:
         assert self.open.wait(WAIT_S)
         if self.failure is not None:
             raise self.failure
-        return Token(SecretStr(f"token-{self.fetches}"), self.now + LIFETIME_S)
+        return Token(Secret(f"token-{self.fetches}"), self.now + LIFETIME_S)
 
     def credential(self) -> FetchedToken:
         """A credential that draws on it."""
@@ -57,12 +57,12 @@ class Bank:
 async def shown(credential: FetchedToken) -> str:
     """The token a dial would show."""
     async with asyncio.timeout(WAIT_S):
-        return (await credential.headers())["Authorization"].removeprefix("Bearer ")
+        return (await credential.headers())["Authorization"].reveal().removeprefix("Bearer ")
 
 
 async def test_an_api_key_is_a_header() -> None:
     """Of the Developer API and of Vertex in express mode alike."""
-    assert await ApiKey(SecretStr("k")).headers() == {"x-goog-api-key": "k"}
+    assert await ApiKey(Secret("k")).headers() == {"x-goog-api-key": Secret("k")}
 
 
 async def test_one_fetch_serves_everybody() -> None:
@@ -77,7 +77,7 @@ async def test_one_fetch_serves_everybody() -> None:
 
     assert set(await asyncio.gather(*crowd)) == {"token-1"}
     assert await shown(credential) == "token-1"
-    assert (bank.fetches, bank.learned, bank.threads) == (1, ["token-1"], {"access-token"})
+    assert (bank.fetches, bank.learned, bank.threads) == (1, [Secret("token-1")], {"access-token"})
 
 
 async def test_a_client_that_leaves_does_not_take_the_fetch_along() -> None:
@@ -110,7 +110,7 @@ async def test_a_token_is_renewed_while_the_old_one_still_serves() -> None:
     await bank.landed()
 
     assert await shown(credential) == "token-2"
-    assert (bank.fetches, bank.learned) == (2, ["token-1", "token-2"])
+    assert (bank.fetches, bank.learned) == (2, [Secret("token-1"), Secret("token-2")])
 
 
 async def test_a_token_that_is_about_to_end_is_not_shown() -> None:
@@ -190,16 +190,16 @@ async def test_a_token_file_is_read_again_when_it_changes(tmp_path: Path) -> Non
     """Whoever keeps it fresh replaces it; between two changes it is not opened."""
     path = tmp_path / "token"
     path.write_text("first-token\n")
-    learned: list[str] = []
+    learned: list[Secret] = []
     credential = TokenFile(path, learned.append)
-    assert await credential.headers() == {"Authorization": "Bearer first-token"}
-    assert await credential.headers() == {"Authorization": "Bearer first-token"}
+    assert await credential.headers() == {"Authorization": Secret("Bearer first-token")}
+    assert await credential.headers() == {"Authorization": Secret("Bearer first-token")}
     new = tmp_path / "new"
     new.write_text("other-token\n")
     new.replace(path)
 
-    assert await credential.headers() == {"Authorization": "Bearer other-token"}
-    assert learned == ["first-token", "other-token"]
+    assert await credential.headers() == {"Authorization": Secret("Bearer other-token")}
+    assert learned == [Secret("first-token"), Secret("other-token")]
 
 
 @pytest.mark.parametrize("content", [None, b"", b" \n", b"\xff\xfe"])
@@ -208,10 +208,10 @@ async def test_a_token_file_without_a_token_is_tried_again(tmp_path: Path, conte
     path = tmp_path / "token"
     if content is not None:
         path.write_bytes(content)
-    credential = TokenFile(path, [""].append)
+    credential = TokenFile(path, [NOTHING].append)
     with pytest.raises(CredentialError) as failed:
         await credential.headers()
     assert failed.value.status == 0
     path.write_text("here it is")
 
-    assert await credential.headers() == {"Authorization": "Bearer here it is"}
+    assert await credential.headers() == {"Authorization": Secret("Bearer here it is")}

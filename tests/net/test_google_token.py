@@ -54,7 +54,7 @@ def test_a_service_account_signs_for_its_token(tmp_path: Path, google: TokenServ
     claims = account.claims(google.requests[0]["assertion"])
 
     assert (claims["iss"], claims["scope"]) == (EMAIL, SCOPE)
-    assert token.text.get_secret_value() == google.tokens[0]
+    assert token.text.reveal() == google.tokens[0]
     assert token.expires_at == pytest.approx(time.time() + 3600, abs=10)
 
 
@@ -64,7 +64,7 @@ def test_application_default_credentials_are_found(
     """Without a file in relay.yaml the variable that every Google library knows names it."""
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(written(tmp_path, account.info)))
 
-    assert GoogleToken(None)().text.get_secret_value() == google.tokens[0]
+    assert GoogleToken(None)().text.reveal() == google.tokens[0]
     assert account.claims(google.requests[0]["assertion"])["scope"] == SCOPE
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from relay.core.secret import Secret
 from relay.core.tickets import Stub
 from relay.net import warden
 from relay.net.tickets import id_of
@@ -339,10 +340,10 @@ async def test_a_ticket_that_somebody_else_wrote_opens_nothing(start: Start, rec
     store = running.relay.warden._store
     now = datetime.now(UTC).timestamp()
     for body, status in ((good, 101), (text, 503)):
-        await store.add(id_of(name), Stub(body, 1, now + 60, now + 60))
+        await store.add(id_of(Secret(name)), Stub(body, 1, now + 60, now + 60))
         if status == 101:
             assert (await _begin(running, name))[1] == {"setupComplete": {}}
-            await store.revoke("none", id_of(name))
+            await store.revoke("none", id_of(Secret(name)))
             continue
         with capture_logs() as logs:
             assert await _status(running, name, f"?access_token={name}") == 503

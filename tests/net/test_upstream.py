@@ -9,15 +9,15 @@ import aiohttp
 import pytest
 import trustme
 from aiohttp import web
-from pydantic import SecretStr
 
+from relay.core.secret import Secret
 from relay.net.credentials import ApiKey
 from relay.net.upstream import DialError, Target, Upstream
 from tests.net.conftest import KEY, PATH, WAIT_S, Origin, Start, end_of
 
 
 def _upstream(url: str, timeout_s: float = 5.0) -> Upstream:
-    return Upstream(Target(url + PATH, timeout_s, 1024 * 1024), ApiKey(SecretStr(KEY)))
+    return Upstream(Target(url + PATH, timeout_s, 1024 * 1024), ApiKey(Secret(KEY)))
 
 
 async def _dial(url: str, timeout_s: float = 5.0) -> aiohttp.ClientWebSocketResponse[bool]:

@@ -4,6 +4,8 @@ import os
 
 from hypothesis import HealthCheck, settings
 
+pytest_plugins = ["tests.canary"]
+
 settings.register_profile("fast", max_examples=60, stateful_step_count=30, deadline=None, derandomize=True)
 settings.register_profile(
     "deep",

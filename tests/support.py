@@ -6,15 +6,17 @@ A tool that is missing skips the test with a loud reason on a developer's machin
 import contextlib
 import json
 import os
-import select
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+
+from tests import canary
 
 ROOT = Path(__file__).parent.parent
 JS = ROOT / "tests" / "js"
@@ -87,24 +89,41 @@ def run_node(node: Path, script: str, options: Mapping[str, Any], timeout_s: flo
 def relay_process(log: Path, *arguments: str) -> Iterator[dict[str, Any]]:
     """Run `python -m relay …` until the block ends; yields its ready line. Standard error goes to `log`.
 
+    It logs at DEBUG, and none of its secrets may stand in what it wrote.
+
     Raises:
-        AssertionError: it was not ready in time, or did not end within seconds of SIGTERM.
+        AssertionError: it was not ready in time, did not end within seconds of SIGTERM, or wrote a secret.
     """
-    environment = {name: value for name, value in os.environ.items() if name != "GEMINI_API_KEY"}
-    command = [sys.executable, "-m", "relay", *arguments]
-    with log.open("wb") as errors:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=errors)
+    notes, out = log.with_suffix(".secrets"), log.with_suffix(".out")
+    environment = canary.environment(notes, os.environ)
+    environment.pop("GEMINI_API_KEY", None)
+    level = ["--set", "log.level=debug"] if arguments[0] in {"serve", "demo"} else []
+    command = [sys.executable, "-m", "relay", *arguments, *level]
+    with log.open("wb") as errors, out.open("wb") as output:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=errors)
         try:
-            assert process.stdout is not None
-            readable, _, _ = select.select([process.stdout], [], [], READY_WITHIN_S)
-            line = process.stdout.readline() if readable else b""
+            line = _first_line(out, process)
             assert line, f"relay {' '.join(arguments)} was not ready:\n{log.read_text()[-4000:]}"
             yield json.loads(line)
         finally:
             process.terminate()
             try:
-                process.communicate(timeout=GONE_WITHIN_S)
+                process.wait(timeout=GONE_WITHIN_S)
             except subprocess.TimeoutExpired:
                 process.kill()
-                process.communicate()
+                process.wait()
                 raise AssertionError("the relay did not end after SIGTERM") from None
+    # `relay demo` tells whoever started it the token it made for them.
+    said = b"".join(line for line in log.read_bytes().splitlines(keepends=True) if b", its token " not in line)
+    canary.look_in_process(notes, {"standard output": out.read_bytes(), "standard error": said})
+
+
+def _first_line(file: Path, process: "subprocess.Popen[bytes]") -> bytes:
+    """What the process says first, once it has; nothing when it ended, or took too long."""
+    deadline = time.monotonic() + READY_WITHIN_S
+    while time.monotonic() < deadline and process.poll() is None:
+        with file.open("rb") as written:
+            if (line := written.readline()).endswith(b"\n"):
+                return line
+        time.sleep(0.02)
+    return b""

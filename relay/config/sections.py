@@ -81,7 +81,7 @@ class ModelRule(_Section):
     """Which models a policy allows."""
 
     default: str = Field(description="Used when the client names none; always allowed.")
-    allow: list[str] = Field([], description='Further models a client may name; "*" for any.')
+    allow: list[str] = Field([], description='Further models a client may name; "*" for any name that looks like one.')
     aliases: dict[str, str] = Field({}, description="Names of your own for models.")
 
     @field_validator("default")

@@ -4,6 +4,7 @@ A policy is compiled once from relay.yaml and shared by every session under it; 
 lives in `Conversation`. Nothing here parses JSON or ends a session: the session decides what a violation costs.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +29,9 @@ MAX_REMEMBERED_CALLS = 256
 _AUDIO = frozenset({"audio", "audioStreamEnd", "activityStart", "activityEnd"})
 
 
+_MODEL = re.compile(r"(?:models|tunedModels|publishers/[\w.-]{1,40}/models)/[\w.-]{1,100}", re.ASCII)
+
+
 @dataclass(frozen=True, slots=True)
 class Models:
     """Which models a client may name; names are full, such as `models/gemini-3.8-live`."""
@@ -44,8 +48,8 @@ class Models:
             return self.default
         name = self.aliases.get(name.removeprefix("models/"), name)
         full = name if "/" in name else f"models/{name}"
-        # Vertex bills the project in a name, so "any model" does not mean one of any project.
-        anything = ANYTHING in self.allowed and not full.startswith("projects/")
+        # Names stand in usage records, so "any model" means what looks like one, and no name that holds a project.
+        anything = ANYTHING in self.allowed and _MODEL.fullmatch(full)
         return full if anything or full in self.allowed or full == self.default else None
 
 

@@ -83,6 +83,16 @@ def test_a_star_allows_every_model() -> None:
     assert ruled(policy(models=Models(MODEL, frozenset({"*"}))), model="other").body == {"model": "models/other"}
 
 
+@pytest.mark.threat("A1", "F2")
+@pytest.mark.parametrize(
+    "name",
+    ["auth_tokens/abcdefghijklmnop", "a b", "models/x\n", "models/" + "x" * 101, "x/y/z", "models/é", "https://x/y"],
+)
+def test_a_star_is_for_names_of_models(name: str) -> None:
+    """The name stands in usage records and in the ledger, where nothing else of a client's may get to."""
+    assert len(ruled(policy(models=Models(MODEL, frozenset({"*"}))), model=name).violations) == 1
+
+
 def test_a_star_does_not_reach_into_projects() -> None:
     """A name may hold the project that Vertex bills: such a name must stand in the list as it is."""
     name = "projects/acme/locations/eu/publishers/google/models/x"

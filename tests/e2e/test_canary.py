@@ -1,12 +1,11 @@
 """No secret in any sink: a real relay process at DEBUG, in front of a simulator that echoes what it was sent.
 
-Sinks: every byte the relay writes to standard output and error, every HTTP body and header, every frame and close
-reason a client gets, the metrics. Secrets: Google's key, the tenant's key, the prompt the operator enforces, and the
-handles Google gives out.
+Sinks: every byte the relay writes to standard output and error, asyncio's own debug mode included, every HTTP body and
+header, every frame and close reason a client gets, the metrics, the database, the usage records. Secrets: Google's key,
+the tenant's key, tickets and tokens, the prompt the operator enforces, and the handles Google gives out.
 """
 
 import asyncio
-import base64
 import json
 import os
 import subprocess
@@ -20,6 +19,7 @@ import pytest
 
 from relay.sim import Simulator
 from relay.sim.profile import preset
+from tests import canary
 
 GOOGLE_KEY = "GKcanary-7f3a9c+upstream/key=5521"
 TENANT_KEY = "relay_TKcanary-91be7d-downstream-key-0042"
@@ -33,6 +33,8 @@ admin: {port: 0}
 log: {level: debug, format: json}
 upstream: {base_url: "${SIM}", api_key: "${GOOGLE_KEY}", setup_deadline: 1s}
 handles: {secret: "${HANDLE_SECRET}"}
+store: {path: "${FOLDER}/ledger.db"}
+usage: {file: {path: "${FOLDER}/usage.jsonl"}}
 policies:
   p:
     model: {default: models/gemini-3.8-live, allow: ["*"]}
@@ -50,13 +52,6 @@ KNOBS: dict[str, dict[str, Any]] = {
     "a wrong accept key": {"upgrade": "bad-accept"},
     "no answer": {"setup_answer": "never"},
 }
-
-
-def _forms(secret: str) -> set[str]:
-    """A secret as it is, encoded, and by its beginning."""
-    raw = secret.encode()
-    whole = {secret, quote(secret, safe=""), raw.hex(), base64.b64encode(raw).decode(), json.dumps(secret)[1:-1]}
-    return {form for encoded in whole for form in (encoded, encoded[:12])}
 
 
 async def _converse(http: aiohttp.ClientSession, url: str, messages: list[str]) -> list[str]:
@@ -132,6 +127,7 @@ GOOD = [
 ]
 
 
+@pytest.mark.threat("A1", "A2", "A3", "A4", "E6")
 @pytest.mark.parametrize("knobs", KNOBS.values(), ids=KNOBS.keys())
 async def test_no_secret_reaches_any_sink(tmp_path: Path, knobs: dict[str, Any]) -> None:
     """Whatever Google answers, and though it echoes request headers in errors, every sink is clean."""
@@ -145,6 +141,7 @@ async def test_no_secret_reaches_any_sink(tmp_path: Path, knobs: dict[str, Any])
         "TENANT_KEY": TENANT_KEY,
         "HANDLE_SECRET": HANDLE_SECRET,
         "PROMPT": PROMPT,
+        "FOLDER": str(tmp_path),
         "PYTHONASYNCIODEBUG": "1",
     }
     process = await asyncio.create_subprocess_exec(
@@ -175,6 +172,8 @@ async def test_no_secret_reaches_any_sink(tmp_path: Path, knobs: dict[str, Any])
         async with asyncio.timeout(WAIT_S):
             output, _ = await process.communicate()
         sink += output.decode().splitlines()
+        kept = [tmp_path / name for name in ("ledger.db", "usage.jsonl")]
+        sink += [file.read_bytes().decode("latin-1") for file in [*kept, *tmp_path.glob("*-wal")]]
     finally:
         if process.returncode is None:
             process.kill()
@@ -190,5 +189,5 @@ def _assert_clean(sink: list[str], simulator: Simulator) -> None:
     everything = "\n".join(sink)
     assert '"event": "session"' in everything, "the log was seen"
     for secret in (GOOGLE_KEY, TENANT_KEY, HANDLE_SECRET, PROMPT, TOKEN, *handles, *tickets):
-        for form in _forms(secret):
+        for form in {form[: canary.PREFIX_CHARACTERS] for form in canary.forms_of(secret)}:
             assert form not in everything, next(line for line in sink if form in line)[:300]

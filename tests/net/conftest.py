@@ -1,6 +1,7 @@
 """A scriptable origin in Gemini's place and a real relay in front of it, both on loopback."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -122,9 +123,17 @@ async def start(origin: Origin) -> AsyncIterator[Start]:
             addresses = await relay.start()
             stack.push_async_callback(relay.stop)
             http = await stack.enter_async_context(aiohttp.ClientSession())
-            return Running(relay, addresses, http)
+            running = Running(relay, addresses, http)
+            stack.push_async_callback(_look_at_metrics, running)
+            return running
 
         yield run
+
+
+async def _look_at_metrics(running: Running) -> None:
+    """Once more before the end, so that tests.canary sees them."""
+    with contextlib.suppress(aiohttp.ClientError):  # the test has stopped it already
+        await running.metrics()
 
 
 async def end_of(socket: aiohttp.ClientWebSocketResponse) -> tuple[int | None, str]:

@@ -10,6 +10,8 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from tests import canary
+
 DOCS = Path(__file__).parent.parent.parent / "docs"
 SECRET = "webhook-secret-0123456789"
 
@@ -37,6 +39,7 @@ class Receiver:
     async def handle(self, request: web.Request) -> web.Response:
         body = await request.read()
         self.requests.append((dict(request.headers), body))
+        canary.look_for_all_in("a webhook", request.headers, body)
         if not documented_check()(request.headers, body, SECRET):
             self.forged += 1
         if 200 <= self.status < 300:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import redis
 
+from tests import canary
 from tests.support import require_tool
 
 READY_WITHIN_S = 10.0
@@ -30,6 +31,14 @@ class RedisServer:
         """A plain client, to look at what is stored."""
         return redis.Redis(unix_socket_path=str(self.socket), decode_responses=True, socket_timeout=5.0)
 
+    def look_for_secrets(self) -> None:
+        """See that none is in any key or value, if the server is there to be asked."""
+        with contextlib.suppress(redis.exceptions.RedisError, OSError), self.client() as client:
+            for key in client.scan_iter():
+                readers = {"string": client.get, "hash": client.hgetall, "set": client.smembers}
+                read = readers.get(client.type(key), lambda name: client.zrange(name, 0, -1, withscores=True))
+                canary.look("Redis", f"{key} {read(key)}")
+
     def restart(self) -> None:
         """Start again after it was ended."""
         self.process = _launch(self.socket)
@@ -49,6 +58,7 @@ def redis_server() -> Iterator[RedisServer]:
         server = RedisServer(socket, _launch(socket))
         try:
             yield server
+            server.look_for_secrets()
         finally:
             server.process.kill()
             server.process.wait()

@@ -124,7 +124,7 @@ def exports_of(usage: UsageRecords, secret: Secret | None, metrics: Metrics) -> 
     if usage.webhook is not None:
         assert secret is not None, "relay.config asks for one"
         rule = usage.webhook
-        webhook = Webhook(rule.url, _signing_key(secret), rule.timeout, time.time, rule.batch)
+        webhook = Webhook(rule.url, _signing_key(secret), rule.timeout, time.time, rule.batch, rule.private_network)
         lanes.append(Lane(webhook, Spool(rule.spool), rule.longest_pause))
     return Exports(lanes, metrics, random.random)
 

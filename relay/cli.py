@@ -7,6 +7,7 @@ import gc
 import hashlib
 import json
 import os
+import resource
 import secrets
 import signal
 import sys
@@ -148,6 +149,7 @@ def _announce(line: str) -> None:
 
 def _run(main: Callable[[], object]) -> None:
     """Run a coroutine function, on uvloop where there is one: docs/performance.md shows what that saves."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold every key
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(main())  # type: ignore[arg-type]
 

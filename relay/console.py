@@ -42,6 +42,11 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         return None
 
 
+def opener() -> urllib.request.OpenerDirector:
+    """Opens addresses without following redirects, and without the environment's proxies."""
+    return urllib.request.build_opener(_NoRedirects, urllib.request.ProxyHandler({}))
+
+
 @dataclass(frozen=True, slots=True)
 class Client:
     """A running relay's admin API."""
@@ -59,8 +64,7 @@ class Client:
                 method=method,
                 headers={"Authorization": f"Bearer {self.token.reveal()}"},
             )
-            opener = urllib.request.build_opener(_NoRedirects, urllib.request.ProxyHandler({}))
-            with opener.open(request, timeout=TIMEOUT_S) as response:
+            with opener().open(request, timeout=TIMEOUT_S) as response:
                 body = response.read(MAX_ANSWER)
         except urllib.error.HTTPError as error:
             raise self._refused(error) from None

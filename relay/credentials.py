@@ -50,4 +50,8 @@ def _tokens(tenant: str, settings: Jwt) -> JwtTokens:
     provider = Provider(tenant, settings.issuer, settings.audience, algorithms, claims, settings.leeway)
     if settings.keys_file is not None:
         return JwtTokens(provider, KeySet(key_sets.from_file(settings.keys_file), time.monotonic), time.time)
-    return JwtTokens(provider, KeySet(key_sets.from_url(settings.jwks_url or ""), time.monotonic), time.time)
+    return JwtTokens(
+        provider,
+        KeySet(key_sets.from_url(settings.jwks_url or "", settings.private_network), time.monotonic),
+        time.time,
+    )

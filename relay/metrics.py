@@ -277,6 +277,15 @@ class Flow:
             self._cost_reported = cost
 
 
+def dial_outcome(status: int | None) -> str:
+    """A dial's label: whoever answers in Gemini's place may choose among a thousand statuses."""
+    if not status:
+        return "opened" if status is None else "unreachable"
+    return f"http_{status if status in _STATUSES else 'other'}"
+
+
+_STATUSES = frozenset({301, 302, 307, 400, 401, 403, 404, 429, 500, 502, 503, 504})
+
 _USUAL_CELLS = (
     (Kind.PROMPT, Modality.TEXT),
     (Kind.PROMPT, Modality.AUDIO),

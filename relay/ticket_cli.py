@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from relay.console import opener
+
 WAIT_S = 15.0
 
 
@@ -83,7 +85,7 @@ def _post(options: argparse.Namespace, what: str, body: dict[str, Any]) -> dict[
         method="POST",
     )
     try:
-        with urllib.request.urlopen(request, timeout=WAIT_S) as response:  # noqa: S310
+        with opener().open(request, timeout=WAIT_S) as response:  # which takes the key nowhere else
             answer: dict[str, Any] = json.load(response)
             return answer
     except urllib.error.HTTPError as error:

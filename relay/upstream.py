@@ -32,7 +32,9 @@ def dialer(section: sections.Upstream, backend: Backend, key: Secret | None, lea
 
     Raises ConfigError when a file is of no use, or a library is needed and missing.
     """
-    target = Target(section.base_url + backend.method, section.connect_timeout, section.max_message)
+    target = Target(
+        section.base_url + backend.method, section.connect_timeout, section.max_message, section.private_network
+    )
     if key is not None:
         return Upstream(target, ApiKey(key))
     assert section.vertex is not None, "validated: a key or a project"

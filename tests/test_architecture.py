@@ -40,7 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("metrics", "scrubber", "log", "web"),
     },
     "console": {"core"},
-    "ticket_cli": set(),
+    "ticket_cli": {"console"},
     "cli": {"app", "config", "console", "sim", "log", "core", "ticket_cli"},
     "__main__": {"cli"},
 }

@@ -1,15 +1,21 @@
 """Metrics: exact, bounded in number."""
 
+import random
+import time
 from decimal import Decimal
 
-from prometheus_client import CollectorRegistry
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 
 from relay.core.budget import Quotas
+from relay.core.client_frames import client_frame
+from relay.core.closing import of_upstream_close
 from relay.core.meter import Meter
 from relay.core.prices import Price, PriceTable
+from relay.core.refusals import Refusal
 from relay.core.tab import Tab
-from relay.core.usage import Flag, Kind, Modality
-from relay.metrics import Flow, Metrics
+from relay.core.usage import Cell, Flag, Kind, Modality, usage
+from relay.metrics import Flow, Metrics, dial_outcome
 
 PROMPT_TEXT = (Kind.PROMPT, Modality.TEXT)
 LIVE = Price("live", {Modality.TEXT: Decimal(10**6)}, {Modality.TEXT: Decimal(2 * 10**6)})
@@ -109,3 +115,58 @@ def test_every_counter_of_a_meter_reaches_prometheus() -> None:
         ("relay_tokens_total", "t", "live", "up", "tool_use", "unattributed"): 13,
         ("relay_tokens_total", "t", "live", "up", "cached", "video"): 14,
     }
+
+
+# What strangers can do to them ----------------------------------------------------------------------------------------
+
+TENANTS = 5
+
+
+def _series(registry: CollectorRegistry) -> int:
+    return sum(len(family.samples) for family in registry.collect())
+
+
+def _words(rolled: random.Random) -> str:
+    return f"{rolled.getrandbits(64):x}"
+
+
+@pytest.mark.threat("F2")
+def test_a_million_random_values_add_no_series() -> None:
+    """Models, kinds, modalities, rules, close reasons and statuses that others invent end in closed vocabularies."""
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    for number in range(TENANTS):
+        metrics.declare(f"tenant-{number}", "live")
+    rolled = random.Random(1)
+    prices = PriceTable({"live": LIVE})
+    reasons, models, rules, dials = set(), set(), set(), set()
+    cells: set[Cell] = set()
+    for _ in range(300_000):
+        reasons.add(of_upstream_close(rolled.randrange(5000), _words(rolled)))
+        models.add(prices.of(f"models/{_words(rolled)}").name)
+    for _ in range(100_000):
+        word = _words(rolled)
+        refused = client_frame(b'{"realtimeInput":{"%s":1}}' % word.encode())
+        assert isinstance(refused, Refusal)
+        rules.add(refused.rule.value)
+        details = [{"modality": word, "tokenCount": 1}]
+        cells.update(usage({"promptTokenCount": 1, f"{word}TokenCount": 2, "promptTokensDetails": details}).tokens)
+        dials.add(dial_outcome(rolled.randrange(1000)))
+    for reason in reasons:
+        metrics.sessions.labels("tenant-0", reason.label, reason.blame.value)
+    for cell in cells:
+        for model in models:
+            metrics.count_tokens("tenant-0", model, cell, 1)
+    for rule in rules:
+        metrics.violations.labels("tenant-0", rule, "rejected")
+    for dial in dials:
+        metrics.dials.labels(dial)
+
+    assert _series(registry) <= 400 * TENANTS
+    times = []
+    for _ in range(5):
+        began = time.perf_counter()
+        text = generate_latest(registry)
+        times.append(time.perf_counter() - began)
+    assert min(times) <= 0.2
+    assert len(text) < 1_000_000

@@ -5,7 +5,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import ClassVar
 
 import pytest
 import yaml
@@ -75,3 +78,36 @@ def test_a_relay_that_is_not_there_is_one_line() -> None:
     """No traceback."""
     done = _relay("token", "--url", "http://127.0.0.1:9")
     assert (done.returncode, done.stderr) == (69, "relay: the relay can't be reached, or is none\n")
+
+
+class _Elsewhere(BaseHTTPRequestHandler):
+    """Sends whoever asks on to another place, and notes what it was asked with."""
+
+    seen: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        """A redirect to itself."""
+        self.seen.append(self.headers["x-goog-api-key"])
+        self.send_response(302)
+        self.send_header("Location", f"http://127.0.0.1:{self.server.server_port}/again")  # type: ignore[attr-defined]
+        self.end_headers()
+
+    do_GET = do_POST  # noqa: N815 - the base class calls it that
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class calls it that
+        """Say nothing."""
+
+
+@pytest.mark.threat("A6")
+def test_a_redirect_does_not_get_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does a proxy of the environment."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    with HTTPServer(("127.0.0.1", 0), _Elsewhere) as server:
+        thread = Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        done = _relay("token", "--url", f"http://127.0.0.1:{server.server_port}")
+        server.shutdown()
+        thread.join(timeout=30)
+
+    assert (done.returncode, done.stderr) == (69, "relay: the relay refused (302): no reason given\n")
+    assert _Elsewhere.seen == [KEY]

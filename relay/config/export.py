@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 
-from relay.config.base import Section
+from relay.config.base import PRIVATE_NETWORK, Section, is_here
 from relay.config.units import Bytes, Seconds
 
 
@@ -22,7 +22,8 @@ class UsageFile(Section):
 class Webhook(Section):
     """Usage records, and budgets that reach a level, as signed POST requests; usage.md says how to check one."""
 
-    url: str = Field(description="Where to send them: https://…, or http:// within your own network.")
+    private_network: bool = Field(False, description=PRIVATE_NETWORK + " Unencrypted http:// too.")
+    url: str = Field(description="Where to send them: https://…, or http:// on this machine.")
     secret: SecretStr | None = Field(
         None, description='Signs them, 16 characters or more, or "whsec_" and base64; only as "${NAME}".'
     )
@@ -34,10 +35,12 @@ class Webhook(Section):
 
     @field_validator("url")
     @classmethod
-    def _plain_address(cls, url: str) -> str:
+    def _plain_address(cls, url: str, others: ValidationInfo) -> str:
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError("must be an http:// or https:// address")
+        if parts.scheme == "http" and not (is_here(url) or others.data.get("private_network")):
+            raise ValueError("must be https://, unless it is on this machine or private_network is set")
         if parts.username or parts.password or parts.fragment:
             raise ValueError("may have no user and no fragment: requests are signed with the secret")
         return url

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 
 from relay.config.accounting import Prices, Quotas, Store, UsageRecords
-from relay.config.base import Name
+from relay.config.base import PRIVATE_NETWORK, Name, is_here
 from relay.config.base import Section as _Section
 from relay.config.listening import Admin, Listen
 from relay.config.units import Bytes, Seconds
@@ -49,6 +49,7 @@ class Upstream(_Section):
     api_key: SecretStr | None = Field(None, description='Google\'s API key; only as "${NAME}".')
     api_key_file: Path | None = Field(None, description="File that holds Google's API key.")
     vertex: Vertex | None = Field(None, description="Use Vertex.")
+    private_network: bool = Field(False, description=PRIVATE_NETWORK + " Unencrypted ws:// too.")
     base_url: str = Field(
         "", validate_default=True, description="Address of `relay sim` or the like; Google's own when empty."
     )
@@ -72,6 +73,8 @@ class Upstream(_Section):
         parts = urlsplit(url)
         if parts.scheme not in {"ws", "wss"} or not parts.hostname:
             raise ValueError("must be a ws:// or wss:// address")
+        if parts.scheme == "ws" and not (is_here(url) or others.data.get("private_network")):
+            raise ValueError("must be wss://, unless it is on this machine or upstream.private_network is set")
         if parts.username or parts.query or parts.fragment:
             raise ValueError("may have no user, query or fragment: the key goes into upstream.api_key")
         return url.rstrip("/")
@@ -157,6 +160,7 @@ class Jwt(_Section):
     issuer: str = Field(min_length=1, description="What `iss` must be, exactly.")
     audience: str = Field(min_length=1, description="What `aud` must be, exactly; a list is refused.")
     jwks_url: str | None = Field(None, description="Address of its key set: https://, or http:// on this machine.")
+    private_network: bool = Field(False, description=PRIVATE_NETWORK)
     keys_file: Path | None = Field(None, description="Or a file with the key set (JWKS).")
     algorithms: list[Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"]] = Field(
         ["RS256", "ES256"], min_length=1, description="Signatures that are accepted."
@@ -178,7 +182,7 @@ class Jwt(_Section):
         if url is None:
             return url
         parts = urlsplit(url)
-        local = parts.scheme == "http" and parts.hostname in {"127.0.0.1", "localhost", "::1"}
+        local = parts.scheme == "http" and is_here(url)
         if not parts.hostname or parts.username or not (local or parts.scheme == "https"):
             raise ValueError("must be an https:// address without a user")
         return url

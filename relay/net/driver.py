@@ -99,6 +99,8 @@ class Wiring:
     observer: Observer
     find: Callable[[str], "Driver | None"]
     """The driver of another live session of the process, by the session's id."""
+    clean: Callable[[bytes], bytes]
+    """Takes out of a message of Gemini's what no client may see."""
     moved: Callable[[str], None]
     """To be told when the client went over to another session, by that one's id: this one never was."""
 
@@ -291,9 +293,12 @@ class Driver:
         return leg
 
     def _callbacks(self, number: int) -> tuple[Deliver, Callable[[bool], None], Callable[[bool], None]]:
-        dispatch = self.dispatch
+        dispatch, clean = self.dispatch, self._wiring.clean
+        deliver: Deliver = lambda payload, text: dispatch(Received(number, payload, text))  # noqa: E731
+        if number != DOWNSTREAM:
+            deliver = lambda payload, text: dispatch(Received(number, clean(payload), text))  # noqa: E731
         return (
-            lambda payload, text: dispatch(Received(number, payload, text)),
+            deliver,
             lambda congested: self._on_congestion(number, congested),
             lambda begins: self._on_batch(number, begins),
         )

@@ -8,6 +8,7 @@ import aiohttp
 import orjson
 
 from relay.net.jwt_tokens import Fetch
+from relay.net.reach import guarded
 
 FETCH_S = 3.0
 MAX_BYTES = 256 * 1024
@@ -22,14 +23,18 @@ def from_file(path: Path) -> Fetch:
     return fetch
 
 
-def from_url(url: str) -> Fetch:
-    """Fetch over HTTPS, bounded in time and size; redirects and proxies of the environment are not followed."""
+def from_url(url: str, private: bool = False) -> Fetch:
+    """Fetch over HTTPS, bounded in time and size; redirects and proxies of the environment are not followed.
+
+    `private` says that the address's name may lead into the operator's own network.
+    """
 
     async def fetch() -> Any:
         timeout = aiohttp.ClientTimeout(total=FETCH_S)
+        connector = aiohttp.TCPConnector(socket_factory=guarded(url, private))
         try:
             async with (
-                aiohttp.ClientSession(timeout=timeout, trust_env=False) as http,
+                aiohttp.ClientSession(timeout=timeout, trust_env=False, connector=connector) as http,
                 http.get(url, allow_redirects=False) as response,
             ):
                 if response.status != 200:

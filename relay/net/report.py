@@ -12,7 +12,7 @@ from relay.core.handover import Handover
 from relay.core.session import Session
 from relay.core.tickets import Grant
 from relay.core.usage import Kind, of_kind
-from relay.metrics import Flow, Metrics
+from relay.metrics import Flow, Metrics, dial_outcome
 from relay.net.diary import Diary
 from relay.scrubber import Scrubber
 
@@ -70,8 +70,7 @@ class Report:
 
     def dialled(self, status: int | None, cause: str) -> None:
         """A dial to Gemini ended."""
-        outcome = "opened" if status is None else (f"http_{status}" if status else "unreachable")
-        self.metrics.dials.labels(outcome).inc()
+        self.metrics.dials.labels(dial_outcome(status)).inc()
         if status is not None:
             self._log.warning("dial failed", status=status, cause=cause)
 

@@ -277,7 +277,15 @@ class Server:
 
         live.driver = driver = Driver(
             session,
-            Wiring(dial, parts.bounds.downstream, parts.bounds.upstream, report, parts.registry.find, moved),
+            Wiring(
+                dial,
+                parts.bounds.downstream,
+                parts.bounds.upstream,
+                report,
+                parts.registry.find,
+                parts.upstream.without_credentials,
+                moved,
+            ),
         )
         close: Close | None = Close(CloseReason.RELAY_ERROR)
         report.began()

@@ -5,15 +5,18 @@ aiohttp's exceptions print the request's URL and headers, so not one of them lea
 
 import asyncio
 import socket
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import aiohttp
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, ClientWebSocketResponse
 
 from relay import __version__
+from relay.core.secret import MASK, Secret
 from relay.net import tcp
 from relay.net.credentials import Credential, CredentialError
 from relay.net.engine import first_too_large
+from relay.net.reach import guarded
 
 USER_TIMEOUT_MS = 4000
 """TCP gives a peer up that acknowledges nothing for this long: a dead path is noticed without pings, whose answers
@@ -21,6 +24,10 @@ Gemini was seen to delay by 8 to 30 s."""
 
 
 _ABOUT_US = {"User-Agent": f"relay/{__version__}"}
+_MASK = MASK.encode()
+_KEPT = 2
+_SHORTEST = 16
+"""Bytes of a credential that is looked for in messages: a short one, of a simulator, may be a word."""
 
 
 class DialError(Exception):
@@ -43,6 +50,8 @@ class Target:
     timeout_s: float
     """For credentials, TCP, TLS and the upgrade together."""
     max_message_bytes: int
+    private: bool = False
+    """Whether its name may lead into the operator's own network."""
 
 
 class Upstream:
@@ -52,11 +61,17 @@ class Upstream:
         self._target = target
         self._credential = credential
         self._client: aiohttp.ClientSession | None = None
+        self._shown: tuple[bytes, ...] = ()
+        """The newest credentials, as they may come back."""
 
     async def start(self) -> None:
         """Make the shared HTTP client. Needs a running event loop."""
         self._client = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, resolver=aiohttp.AsyncResolver(), socket_factory=_socket),
+            connector=aiohttp.TCPConnector(
+                limit=0,
+                resolver=aiohttp.AsyncResolver(),
+                socket_factory=guarded(self._target.url, self._target.private, _socket),
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),
             middlewares=(_refuse_redirects,),
             trust_env=False,
@@ -68,6 +83,18 @@ class Upstream:
         if self._client is not None:
             await self._client.close()
 
+    def without_credentials(self, payload: bytes) -> bytes:
+        """A message of Gemini's, from which the credentials are taken that it may quote."""
+        for shown in self._shown:
+            payload = payload.replace(shown, _MASK)
+        return payload
+
+    def _remember(self, credentials: Iterable[Secret]) -> None:
+        """Also the one before the newest: the legs that were dialled with it are still there."""
+        shown = [each.reveal().removeprefix("Bearer ").encode() for each in credentials]
+        new = [each for each in shown if len(each) >= _SHORTEST and each not in self._shown]
+        self._shown = (*self._shown, *new)[-_KEPT:]
+
     async def dial(self) -> ClientWebSocketResponse[bool]:
         """Open one WebSocket to Gemini. Raises DialError."""
         assert self._client is not None, "start() comes first"
@@ -76,6 +103,7 @@ class Upstream:
             async with asyncio.timeout(self._target.timeout_s):
                 credentials = await self._credential.headers()
                 waiting_for = ""
+                self._remember(credentials.values())
                 return await self._client.ws_connect(
                     self._target.url,
                     headers={name: each.reveal() for name, each in credentials.items()} | _ABOUT_US,

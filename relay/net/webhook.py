@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 import aiohttp
 import orjson
 
+from relay.net.reach import guarded
 from relay.net.spool import Item
 from relay.net.usage_file import RefusedError, SinkError
 
@@ -51,6 +52,8 @@ class Webhook:
     clock: Callable[[], float]
     """Gives Unix seconds."""
     batch: int = 100
+    private: bool = False
+    """Whether the address's name may lead into the operator's own network."""
     name: str = "webhook"
     _http: aiohttp.ClientSession | None = field(default=None, init=False)
     _pending: tuple[tuple[str, ...], str, bytes] | None = field(default=None, init=False, repr=False)
@@ -59,7 +62,12 @@ class Webhook:
     async def start(self) -> None:
         """Get ready to send."""
         timeout = aiohttp.ClientTimeout(total=self.timeout_s)
-        self._http = aiohttp.ClientSession(timeout=timeout, cookie_jar=aiohttp.DummyCookieJar())
+        self._http = aiohttp.ClientSession(
+            timeout=timeout,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            connector=aiohttp.TCPConnector(socket_factory=guarded(self.url, self.private)),
+            trust_env=False,
+        )
 
     async def stop(self) -> None:
         """Close the connections."""

@@ -55,7 +55,7 @@ class SqliteFile:
             async with asyncio.timeout(PATIENCE_S):
                 return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
         except (sqlite3.Error, OSError, ValueError) as error:  # TimeoutError is an OSError; ValueError: not our JSON
-            raise LedgerError(f"{type(error).__name__} in the {self._called}'s file") from error
+            raise LedgerError(f"{type(error).__name__} in the {self._called}'s file") from None
 
     def submit(self, work: Callable[..., object], *arguments: Any) -> None:
         """Have something done after everything else, without waiting for it."""

@@ -106,6 +106,7 @@ class Echo:
                     self._bounds.upstream,
                     cast(Observer, _Quiet()),
                     lambda _: None,
+                    lambda payload: payload,
                     lambda _: None,
                 ),
             )

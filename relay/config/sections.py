@@ -200,7 +200,7 @@ class Tenant(_Section):
         description='Web origins its browsers may come from, exactly; "*" for any; none allows no browser.',
     )
     keys_in_url: bool = Field(
-        False, description="Take its keys from `?key=` too, where logs of proxies may keep them; tickets always may."
+        False, description="Take its keys and tokens from `?key=` too, where proxies may log them; tickets always may."
     )
     tickets_from_pages: bool = Field(False, description="Let pages of its `origins` ask for tickets with its key.")
     jwt: Jwt | None = Field(None, description="Take tokens of its own identity provider.")

@@ -49,7 +49,7 @@ class Authenticator(Protocol):
 
 
 class KeyInUrlError(Exception):
-    """A valid key of a tenant stood in a URL, where it is not accepted."""
+    """A valid key or token stood in a URL, where only tickets are accepted."""
 
 
 class TenantKeys:

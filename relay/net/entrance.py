@@ -37,17 +37,17 @@ class Entrance:
         self._tokens = tokens
 
     async def authenticate(self, presented: Presented) -> Identity | None:
-        """Who holds a credential. Raises LedgerError, and KeyInUrlError for a tenant's key where none may stand."""
+        """Who holds a credential. Raises LedgerError, and KeyInUrlError for a key or token where none may stand."""
         secret = presented.secret
         if secret.reveal().startswith(PREFIX):
             identity = await self._by_ticket(secret)
         else:
             identity = self._keys.owner(secret)
-            if identity is not None and presented.in_url and identity.tenant not in self._keys_in_url:
-                raise KeyInUrlError
             for tokens in self._tokens:
                 if identity is None:
                     identity = await tokens.verify(secret)
+            if identity is not None and presented.in_url and identity.tenant not in self._keys_in_url:
+                raise KeyInUrlError
         if identity is None or identity.grant is None:
             return identity
         return None if self._warden.revoked(identity.tenant, identity.grant) else identity

@@ -224,7 +224,7 @@ class Server:
         except LedgerError:
             raise RefusedError(503, "store", "this credential can't be checked now, try again later") from None
         except KeyInUrlError:
-            words = "a tenant's key may not stand in a URL: use a ticket, or a header"
+            words = "a key or token may not stand in a URL: use a ticket, or a header"
             raise RefusedError(401, "key_in_url", words) from None
         if identity is None or identity.tenant not in self._parts.tenants:
             raise RefusedError(401, "credential", "no valid credential, or more than one")

@@ -1,9 +1,10 @@
 """A pytest plugin that looks, while any test runs, for every secret in every place where none may be.
 
-A secret is whatever the code under test holds as `relay.core.secret.Secret`, and what a policy enforces: nobody has to
-name them. They are looked for as they are, percent-coded, in hex, in base64 and JSON-escaped, and by their first 12
-characters. Places of one process: what it printed and logged at DEBUG, `/metrics` and the operator's pages, webhooks,
-databases and record files in a test's folder. Of a relay in a process of its own (`watched`): all it wrote.
+A secret is whatever the code under test holds as `relay.core.secret.Secret`, each handle a client is given, and what a
+policy enforces: nobody has to name them. They are looked for as they are, percent-coded, in hex, in base64 and
+JSON-escaped, and by their first 12 characters. Places of one process: what it printed and logged at DEBUG, `/metrics`
+and the operator's pages, webhooks, databases and record files in a test's folder. Of a relay in a process of its own
+(`environment`, `look_in_process`): all it wrote.
 
 A client may hold its own credential and handle, so in frames, close reasons, headers and bodies that clients get only
 Google's are looked for: the operator's credentials, Gemini's handles, enforced prompts.
@@ -12,6 +13,7 @@ Google's are looked for: the operator's credentials, Gemini's handles, enforced 
 import base64
 import functools
 import json
+import os
 from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,11 +23,13 @@ import aiohttp
 import pytest
 
 from relay.core import policy, secret, server_frames
-from relay.net import credentials
+from relay.net import credentials, handles
 
 PREFIX_CHARACTERS = 12
 _MIN_DISTINCT = 6
 """A beginning with fewer different characters (a test's `aaaa…`) would be found in anything."""
+_MANY = 500
+"""So many forms take as long to search for, one by one, as every place in a text takes to look up."""
 _PUBLIC = ("auth_tokens/", "Bearer ", "sha256:")
 """Beginnings that are no secret."""
 _DATABASE = b"SQLite format 3\x00"
@@ -37,12 +41,14 @@ class Canary:
 
     def __init__(self) -> None:
         self.found: list[str] = []
-        self._all: dict[str, tuple[str, ...]] = {}
-        self._googles: dict[str, tuple[str, ...]] = {}
+        self._noted: set[tuple[str, bool]] = set()
+        self._all: set[str] = set()
+        self._googles: set[str] = set()
 
     def begin(self) -> None:
         """Forget the test before."""
         self.found.clear()
+        self._noted.clear()
         self._all.clear()
         self._googles.clear()
 
@@ -50,23 +56,28 @@ class Canary:
         """Something is secret from now on."""
         for beginning in _PUBLIC:
             text = text.removeprefix(beginning)
-        if text in (self._googles if googles else self._all) or "://" in text[:8]:
+        if (text, googles) in self._noted or "://" in text[:8]:
             return  # an account's name begins with its address, and holds a key that is noted by itself
+        self._noted.add((text, googles))
         if len(text) < PREFIX_CHARACTERS or len(set(text[:PREFIX_CHARACTERS])) < _MIN_DISTINCT:
             return
-        forms = tuple(sorted({form[:PREFIX_CHARACTERS] for form in forms_of(text)}))
-        self._all[text] = forms
+        forms = {form[:PREFIX_CHARACTERS] for form in forms_of(text)}
+        self._all |= forms
         if googles:
-            self._googles[text] = forms
+            self._googles |= forms
 
     def look(self, place: str, content: str | bytes | bytearray, *, client: bool = False) -> None:
         """Look in one place; `client` says that it is a client that gets to see it."""
         text = content.decode("latin-1") if isinstance(content, bytes | bytearray) else content
-        for forms in list((self._googles if client else self._all).values()):
-            for form in forms:
-                at = text.find(form)
-                if at >= 0:
-                    self.found.append(f"{place} holds {form!r}: …{text[max(at - 80, 0) : at + 40]!r}…")
+        forms = self._googles if client else self._all
+        if len(forms) > _MANY:
+            places = (at for at in range(len(text)) if text[at : at + PREFIX_CHARACTERS] in forms)
+        else:
+            places = (at for form in forms if (at := text.find(form)) >= 0)
+        for at in places:
+            around = text[max(at - 80, 0) : at + 40]
+            self.found.append(f"{place} holds {text[at : at + PREFIX_CHARACTERS]!r}: …{around!r}…")
+            return
 
     def look_in_folder(self, folder: Path) -> None:
         """Look in what a relay may have written there; configurations and key files are the test's own."""
@@ -107,8 +118,10 @@ def look_for_all_in(place: str, headers: Mapping[str, str], body: bytes) -> None
 
 def environment(notes: Path, given: Mapping[str, str]) -> dict[str, str]:
     """The environment of a relay in a process of its own, which notes its secrets in a file."""
-    here = str(Path(__file__).parent / "recording")
-    return {**given, "CANARY_FILE": str(notes), "PYTHONPATH": here}
+    here = Path(__file__).parent
+    # The tree comes first: it may be a copy of the one that is installed.
+    path = os.pathsep.join(map(str, (here.parent, here / "recording")))
+    return {**given, "CANARY_FILE": str(notes), "PYTHONPATH": path}
 
 
 def look_in_process(notes: Path, outputs: Mapping[str, str | bytes]) -> None:
@@ -171,6 +184,15 @@ def pytest_configure() -> None:
     for module in (server_frames, credentials):
         vars(module)["Secret"] = _Googles
 
+    seal = handles.HandleSealer.seal
+
+    def watched_seal(self: handles.HandleSealer, handle: str, owner: bytes) -> str:
+        sealed = seal(self, handle, owner)
+        CANARY.note(sealed)
+        return sealed
+
+    handles.HandleSealer.seal = watched_seal  # type: ignore[method-assign]
+
     receive = aiohttp.ClientWebSocketResponse.receive
     read = aiohttp.ClientResponse.read
 
@@ -202,12 +224,14 @@ def pytest_runtest_setup() -> None:
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Fail a phase of a test that would have passed, had it not printed a secret."""
     report = yield
-    for name, text in report.sections:
-        CANARY.look(name, text)
-    if report.when == "teardown" and isinstance(folder := getattr(item, "funcargs", {}).get("tmp_path"), Path):
-        CANARY.look_in_folder(folder)
+    if report.when == "teardown":
+        for name, text in report.sections:
+            CANARY.look(name, text)
+        if isinstance(folder := getattr(item, "funcargs", {}).get("tmp_path"), Path):
+            CANARY.look_in_folder(folder)
     if CANARY.found and report.passed:
         report.outcome = "failed"
         report.longrepr = f"a secret was where none may be: {CANARY.found[0]}"
-    CANARY.found.clear()
+    if report.when == "teardown":
+        CANARY.found.clear()
     return report

@@ -174,6 +174,7 @@ class _Stranger(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+@pytest.mark.threat("A6")
 @pytest.mark.parametrize(
     ("path", "words"),
     [

@@ -86,7 +86,8 @@ class Upstream:
     def without_credentials(self, payload: bytes) -> bytes:
         """A message of Gemini's, from which the credentials are taken that it may quote."""
         for shown in self._shown:
-            payload = payload.replace(shown, _MASK)
+            if shown in payload:  # which takes a tenth of the time that `replace` takes to find nothing
+                payload = payload.replace(shown, _MASK)
         return payload
 
     def _remember(self, credentials: Iterable[Secret]) -> None:

@@ -9,6 +9,7 @@ from relay.core.closing import MAX_REASON_BYTES, Close, CloseReason, cut, of_ups
 REASONS = list(CloseReason)
 
 
+@pytest.mark.threat("A2")
 @pytest.mark.parametrize("reason", REASONS, ids=lambda reason: reason.label)
 def test_every_reason_can_be_sent(reason: CloseReason) -> None:
     """Its code is legal in a close frame (never 1005, 1006 or 1015) and its words fit, alone and with any detail."""
@@ -90,6 +91,7 @@ def test_reasons_are_distinct() -> None:
     assert {reason.label for reason in REASONS} == {name.lower() for name in CloseReason.__members__}
 
 
+@pytest.mark.threat("A2")
 @given(st.text(st.characters(codec=None)), st.integers(min_value=3, max_value=200))
 def test_a_text_is_cut_between_characters(text: str, max_bytes: int) -> None:
     """A cut text is valid UTF-8 within its bound, a beginning of the original, and shows that it was cut."""
@@ -159,6 +161,7 @@ def test_gemini_s_reasons_are_understood(code: int, reason: str, meaning: CloseR
     assert of_upstream_close(code, reason[:123]) is meaning
 
 
+@pytest.mark.threat("A2")
 @pytest.mark.parametrize(("code", "reason", "meaning"), SEEN, ids=lambda value: str(value)[:40])
 def test_gemini_s_words_never_become_ours(code: int, reason: str, meaning: CloseReason) -> None:
     """What a client reads is ours alone; Gemini's words may hold the operator's project or key."""

@@ -42,7 +42,7 @@ def presented_keys(data: bytes) -> None:
         query,
     )
     keys = TenantKeys()
-    keys.add("acme", _KEY)
+    keys.add("acme", Secret(_KEY))
     if found is None:
         return
     assert isinstance(found, Presented)
@@ -50,7 +50,7 @@ def presented_keys(data: bytes) -> None:
     assert secret
     assert not key or key == secret, "two that differ"
     assert (keys.owner(found.secret) is not None) == (secret == _KEY)
-    assert len(id_of(secret)) == 64
+    assert len(id_of(found.secret)) == 64
 
 
 # Tickets -------------------------------------------------------------------------------------------------------------

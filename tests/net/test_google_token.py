@@ -128,6 +128,7 @@ def test_a_failure_says_whether_to_try_again_and_no_more(
     assert "CANARY" not in repr(failed) + caplog.text
 
 
+@pytest.mark.threat("A6", "F6")
 def test_a_redirect_is_not_followed(tmp_path: Path, google: TokenServer, account: ServiceAccount) -> None:
     """The signed assertion would go to whichever host the answer names."""
     google.answer, google.headers = (307, {}), {"Location": google.url + "/elsewhere"}

@@ -25,6 +25,7 @@ async def _dial(url: str, timeout_s: float = 5.0) -> aiohttp.ClientWebSocketResp
         await upstream.stop()
 
 
+@pytest.mark.threat("A2", "A4")
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500, 503])
 async def test_a_refused_upgrade_is_its_status_and_nothing_else(origin: Origin, status: int) -> None:
     """aiohttp's exceptions print URL and headers; ours carries a number and one word."""

@@ -79,7 +79,7 @@ class Engine(asyncio.Protocol):
             self._transport.abort()
             self._release()
         else:
-            self._parse = _ignore if parser is None else parser.feed_data  # aiohttp drops a parser that has failed
+            self._parse = _refuse if parser is None else parser.feed_data  # aiohttp drops a parser that has failed
             self._transport.set_protocol(self)
 
     def start(self, deliver: Deliver) -> None:
@@ -232,6 +232,7 @@ class Engine(asyncio.Protocol):
     def _take_goodbye(self, code: int, reason: str) -> None:
         self._waiting.clear()  # what follows a goodbye counts for nothing, RFC 6455 5.5.1
         self._parse = _ignore
+        self._broken = False
         if code == ABNORMAL:  # which nobody may send; aiohttp lets it pass
             self._fault = code = PROTOCOL_ERROR
         self._end(code, reason)
@@ -250,6 +251,11 @@ def first_too_large(max_bytes: int) -> int:
 def _ignore(_data: bytes) -> tuple[bool, bytes]:
     """A parser for the rest of a connection that has nothing more to say."""
     return False, b""
+
+
+def _refuse(_data: bytes) -> tuple[bool, bytes]:
+    """A parser in place of one that has failed."""
+    return True, b""
 
 
 def _finish(work: Coroutine[Any, Any, Any]) -> Any:

@@ -342,10 +342,12 @@ async def test_what_follows_a_goodbye_counts_for_nothing() -> None:
         watched = accepted()
         watched.start()
         ping = _frame(b"there?", 0x89)
-        writer.write(_frame(b"last words") + _frame((1000).to_bytes(2, "big"), 0x88) + ping + _frame(b"too late"))
+        wrong = bytes([0xC1, 0x80, 0, 0, 0, 0])
+        goodbye = _frame((1000).to_bytes(2, "big"), 0x88)
+        writer.write(_frame(b"last words") + goodbye + ping + _frame(b"too late") + wrong)
         await watched.until(lambda: watched.ends)
         watched.engine.heard = False
-        writer.write(ping + _frame(b"later still") + bytes([0xC1, 0x80, 0, 0, 0, 0]))
+        writer.write(ping + _frame(b"later still") + wrong)
         await watched.until(lambda: watched.engine.heard)
         watched.engine.say_goodbye(1000, "")
         watched.engine.close()
@@ -382,12 +384,18 @@ async def test_a_server_that_breaks_the_protocol_at_once_is_told_that() -> None:
     async def script(socket: web.WebSocketResponse[bool]) -> None:
         assert socket._writer is not None
         socket._writer.transport.write(b"\x81\x04fine\xc1\x00")
+        await behind.wait()
+        socket._writer.transport.write(b"\x81\x04more")
         told.append(await socket.receive())
 
     told: list[Any] = []
+    behind = asyncio.Event()
     async with _listening(script) as port, _dialled(port) as socket:
         await asyncio.sleep(0.05)  # so that it is there before the engine is
         watched = Watched(socket)
+        watched.engine.heard = False
+        behind.set()
+        await watched.until(lambda: watched.engine.heard)
         watched.start()
         assert (watched.messages, watched.ends) == ([(b"fine", True)], [(1002, "")])
         watched.engine.say_goodbye(1000, "")

@@ -32,7 +32,10 @@ policies:
     allow: [generationConfig.speechConfig.voiceConfig, generationConfig.speechConfig.languageCode]
     on_violation: reject
 tenants:
-  - {{id: bench, keys: ["${{BENCH_CLIENT_KEY}}"], policy: guided}}
+  - id: bench
+    keys: ["${{BENCH_CLIENT_KEY}}"]
+    policy: guided
+    quotas: {{messages_per_second: 1000000000, bytes_per_second: 1000GiB}}  # counted, and never reached
 log: {{level: info, format: json}}
 """
 

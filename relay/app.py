@@ -6,6 +6,7 @@ and nobody below receives the whole configuration.
 
 import asyncio
 import functools
+import gc
 import json
 import random
 import secrets
@@ -45,6 +46,7 @@ from relay.net.leg import LegLimits
 from relay.net.listener import Listener
 from relay.net.minting import Desk
 from relay.net.pages import Pages
+from relay.net.pulse import Pulse
 from relay.net.refusals import Refusals
 from relay.net.registry import Registry
 from relay.net.roster import Roster
@@ -140,8 +142,8 @@ class Relay:
             scrubber=self.scrubber,
             random=random.random,
         )
-        self._demo_upstream = demo_upstream
-        self._demo_faults = demo_faults or {}
+        self._pulse = Pulse(self._metrics.event_loop_lag.observe)
+        self._demo_upstream, self._demo_faults = demo_upstream, demo_faults or {}
         self._listeners: list[Listener] = []
 
     @functools.cached_property
@@ -176,6 +178,7 @@ class Relay:
         await self._upstream.start()
         self.registry.start()
         self._diary.start()
+        self._pulse.start()
         listen = self._config.listen
         # The admin listener comes first and goes last: health must be visible throughout.
         own, public = doorways.of(self._config, self._metrics, Refusals(self._metrics, self._diary))
@@ -205,6 +208,7 @@ class Relay:
         left = await self.registry.drain(limits.drain_timeout, limits.close_timeout)
         self.registry.stop()
         self._diary.stop()
+        self._pulse.stop()
         for listener in reversed(self._listeners):
             await listener.close()
         await self._upstream.stop()
@@ -261,6 +265,17 @@ class Relay:
             },
             Faults(tenant.id, self._demo_faults) if self._demo_faults else None,
         )
+
+
+def calm_collector() -> None:
+    """Keep what start-up has made out of garbage collection, and have what ended sessions leave collected early.
+
+    A full collection took 80 ms, in which no call went on. By default one comes after 70,000 new objects, and then has
+    the cycles of 200 ended sessions to take apart.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(700, 10, 2)
 
 
 def policy_of(name: str, rule: PolicyRule, backend: Backend = DEVELOPER) -> core.Policy:

@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import contextlib
-import gc
 import hashlib
 import json
 import os
@@ -19,7 +18,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from relay import __version__, config, console, log, sim, ticket_cli
-from relay.app import Relay
+from relay.app import Relay, calm_collector
 from relay.config import Config, ConfigError
 from relay.core.secret import Secret
 from relay.sim import profile as sim_profile
@@ -138,12 +137,8 @@ _TOKEN_VARIABLE = "RELAY_ADMIN_TOKEN"  # noqa: S105 - a name, not a token
 
 
 def _announce(line: str) -> None:
-    """Say that everything listens; what start-up has made stays for good, so no collection has to look at it again.
-
-    That look took 80 ms every now and then, in which no call went on.
-    """
-    gc.collect()
-    gc.freeze()
+    """Say that everything listens."""
+    calm_collector()
     print(line, flush=True)
 
 

@@ -19,6 +19,7 @@ from relay.core.usage import Cell, Flag, Kind, Modality
 
 _SETUP_BUCKETS_S = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0)
 _STALL_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_LAG_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0)
 _FIRST_AUDIO_BUCKETS_S = (0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 
 
@@ -149,7 +150,16 @@ class Metrics:
             buckets=_FIRST_AUDIO_BUCKETS_S,
             registry=registry,
         )
+        self._of_process(registry)
         self._of_surroundings(registry)
+
+    def _of_process(self, registry: CollectorRegistry) -> None:
+        self.event_loop_lag = Histogram(
+            "relay_event_loop_lag_seconds",
+            "How late the process came to what was due, looked at ten times a second.",
+            buckets=_LAG_BUCKETS_S,
+            registry=registry,
+        )
         build = Gauge("relay_build_info", "Always 1; the version is a label.", ["version"], registry=registry)
         build.labels(__version__).set(1)
         disable_created_metrics()  # type: ignore[no-untyped-call]  # each counter would have a second series

@@ -14,4 +14,6 @@ settings.register_profile(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
+# By hand: a million client messages through tests/properties/test_differential.py.
+settings.register_profile("million", parent=settings.get_profile("deep"), max_examples=170_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))

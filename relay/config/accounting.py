@@ -67,8 +67,8 @@ class Quotas(Section):
         description="Said to Gemini when a budget or a session's length is over; its answer is the last turn.",
         examples=["Tell the caller in one short sentence that the time is up."],
     )
-    messages_per_second: float | None = Field(None, gt=0, description="Messages one session may send.")
-    bytes_per_second: Bytes | None = Field(None, ge=1, description="Bytes one session may send.")
+    messages_per_second: float | None = Field(200.0, gt=0, description="Messages one session may send.")
+    bytes_per_second: Bytes | None = Field(1024**2, ge=1, description="Bytes one session may send.")
     audio_speed: float | None = Field(
         None, gt=0, description="Seconds of speech one session may send in a second, such as 1.5."
     )

@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 
 from relay.core import schema
+from relay.core.bounds import holds_more
 from relay.core.durations import duration_s
 from relay.core.refusals import Refusal, Rule
 from relay.core.schema import Field, Kind
@@ -38,12 +39,19 @@ class ClientFrame:
     body: dict[str, Any] = field(repr=False)
 
     def encode(self) -> bytes:
-        """Serialise to the bytes Gemini gets: compact JSON, UTF-8."""
-        return orjson.dumps({self.kind: self.body})
+        """Serialise to the bytes Gemini gets: compact JSON, UTF-8.
 
+        A copy, because it may be kept for long, and what orjson returns holds up to 16 times the memory it fills.
+        """
+        return b"%b" % orjson.dumps({self.kind: self.body})
+
+
+# An attribute of an Enum class costs more than a global, and these are asked for with every value.
+_MESSAGE, _STRUCT, _VALUE, _BYTES, _ENUM = Kind.MESSAGE, Kind.STRUCT, Kind.VALUE, Kind.BYTES, Kind.ENUM
 
 _NOT_ONE_MESSAGE = Refusal(Rule.NOT_ONE_MESSAGE, "", f"send one JSON object with exactly one of {', '.join(KINDS)}")
 
+_TOO_MANY_NODES = Refusal(Rule.TOO_LARGE, "", f"a message may hold at most {MAX_NODES} values")
 
 _ABSENT = object()
 """Stands for a null field until its object was read, so that its other spelling is still noticed."""
@@ -60,6 +68,8 @@ def client_frame(payload: bytes, *, pass_unknown: bool = False) -> ClientFrame |
     `pass_unknown` lets fields through that are newer than `schema`, as free-form values; without it they refuse the
     message. Shapes: a text or binary frame holding one JSON object with exactly one of `KINDS`.
     """
+    if holds_more(payload, MAX_NODES):
+        return _TOO_MANY_NODES
     try:
         tree = orjson.loads(payload)
     except orjson.JSONDecodeError as error:
@@ -121,7 +131,7 @@ class _Reader:
             name = field.name
             if name in canonical:
                 raise _Refused(Rule.TWO_SPELLINGS, _join(path, name), "is given twice, in camelCase and snake_case")
-            if item is None and field.kind is not Kind.VALUE:  # in proto3 JSON null is the same as absent, save there
+            if item is None and field.kind is not _VALUE:  # in proto3 JSON null is the same as absent, save there
                 nulls = True
                 canonical[name] = _ABSENT
             else:
@@ -155,19 +165,19 @@ class _Reader:
 
     def _single(self, field: Field, item: Any, path: str, depth: int) -> Any:
         kind = field.kind
-        if kind is Kind.MESSAGE:
+        if kind is _MESSAGE:
             if type(item) is not dict:
                 raise _Refused(Rule.WRONG_TYPE, path, "must be an object")
             return self.message(schema.SPELLINGS[field.message], item, path, depth + 1)
-        if kind is Kind.STRUCT and type(item) is not dict:
+        if kind is _STRUCT and type(item) is not dict:
             raise _Refused(Rule.WRONG_TYPE, path, "must be an object")
-        if kind is Kind.STRUCT or kind is Kind.VALUE:
+        if kind is _STRUCT or kind is _VALUE:
             return self._free(item, path, depth + 1)
-        if kind is Kind.BYTES:  # before the colons are counted, because base64 has none
+        if kind is _BYTES:  # before the colons are counted, because base64 has none
             return _bytes(item, path)
         if type(item) is str:
             self.colons += item.count(":")
-        if kind is Kind.ENUM:
+        if kind is _ENUM:
             return _enum(field.enum, item, path)
         return _SCALARS[kind](item, path)
 
@@ -194,7 +204,7 @@ class _Reader:
     def _count(self, nodes: int) -> None:
         self._nodes += nodes
         if self._nodes > MAX_NODES:
-            raise _Refused(Rule.TOO_LARGE, "", f"a message may hold at most {MAX_NODES} values")
+            raise _Refused(_TOO_MANY_NODES.rule, "", _TOO_MANY_NODES.words)
 
 
 def _refuse_duplicates(payload: bytes, reader: _Reader) -> None:

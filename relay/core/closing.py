@@ -40,6 +40,7 @@ class CloseReason(Enum):
     SETUP_LATE = (1008, Blame.DOWNSTREAM, True, "no setup message in time")
     REFUSED_BY_POLICY = (1008, Blame.DOWNSTREAM, False, "refused by policy")
     PROTOCOL_ERROR = (1002, Blame.DOWNSTREAM, False, "WebSocket protocol error")
+    FRAME_FLOOD = (1008, Blame.DOWNSTREAM, True, "too many pings or fragments")
     FRAME_TOO_BIG = (1009, Blame.DOWNSTREAM, False, "message too big")
     HELD_FRAMES_OVERFLOW = (1013, Blame.UPSTREAM, True, "too much was sent before Gemini was ready")
     SESSION_TOO_LONG = (1008, Blame.RELAY, True, "session length limit reached")
@@ -180,11 +181,15 @@ _RULES = {
     ),
 }
 
+FOUND = 0x1_0000
+"""Added to a code that our engine found to fit what a peer did: larger than any that a peer can say itself."""
+
 _CLIENT_CODES = {
-    1002: CloseReason.PROTOCOL_ERROR,
     1006: CloseReason.CLIENT_LOST,
-    1007: CloseReason.BAD_FRAME,
-    1009: CloseReason.FRAME_TOO_BIG,
+    FOUND + 1002: CloseReason.PROTOCOL_ERROR,
+    FOUND + 1007: CloseReason.BAD_FRAME,
+    FOUND + 1008: CloseReason.FRAME_FLOOD,
+    FOUND + 1009: CloseReason.FRAME_TOO_BIG,
 }
 
 
@@ -194,5 +199,5 @@ def of_rule(rule: Rule) -> CloseReason:
 
 
 def of_client_close(code: int) -> CloseReason:
-    """Classify the end of the client's socket: its code, or the one our engine found for what was wrong with it."""
+    """Classify the end of the client's socket: by its own code that it left, by ours what was wrong with it."""
     return _CLIENT_CODES.get(code, CloseReason.CLIENT_LEFT)

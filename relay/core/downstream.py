@@ -49,6 +49,8 @@ class Handles(Protocol):
 
 PRESUMED_S = 30.0
 """A message older than this has reached a client that is still connected: TCP gives a dead one up long before."""
+KEPT_OVERHEAD_BYTES = 128
+"""What a kept message takes beside its payload: many small ones must not be a way past the bound."""
 
 
 @dataclass(slots=True)
@@ -200,6 +202,11 @@ class Downstream:
             commands += self.send(kept.payload, kept.text)
         return commands, len(missing), missed
 
+    def forget(self) -> None:
+        """The session is over: keep nothing any more."""
+        self._kept.clear()
+        self.kept_bytes = 0
+
     def _tell(self, what: str, body: dict[str, Any]) -> list[Command]:
         """A message of the relay's own rides on an empty serverContent: a name no SDK knows must not stand alone."""
         return self.send(server_message({"serverContent": {}, "relay": {what: body}}))
@@ -207,7 +214,7 @@ class Downstream:
     def _keep(self, kept: _Kept) -> None:
         self._kept.append(kept)
         self.kept_bytes += len(kept.payload)
-        while self.kept_bytes > self._max_bytes:
+        while self.kept_bytes + len(self._kept) * KEPT_OVERHEAD_BYTES > self._max_bytes:
             self._release()
 
     def _is_settled(self, kept: _Kept) -> bool:

@@ -61,7 +61,7 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """A leg is gone: the peer's code (1006 when there was none) and reason, or our engine's complaint."""
+    """A leg is gone: the peer's code (1006 when there was none) and reason, or what our engine found."""
 
     leg: int
     code: int

@@ -7,7 +7,7 @@ forwarded at all, and what the client gets, is the session's business; nothing h
 
 from typing import Any
 
-from relay.core.closing import Close, CloseReason, of_upstream_close, of_upstream_status
+from relay.core.closing import FOUND, Close, CloseReason, of_upstream_close, of_upstream_status
 from relay.core.commands import CancelTimer, CloseLeg, Command, End, HandedOver, OpenUpstream, Send, SetTimer
 from relay.core.commands import UpstreamSaid as Said
 from relay.core.dialling import Dialling, Pace
@@ -116,10 +116,10 @@ class Line:
             return []
         meaning = of_upstream_close(code, reason)
         if leg == self._spare:
-            return [Said(code, reason), *self._spare_gone(meaning, now)]
+            return [Said(code % FOUND, reason), *self._spare_gone(meaning, now)]
         if self.phase is Phase.UP:
-            return [Said(code, reason), *self._lost_in_use(code, meaning, now)]
-        return [Said(code, reason), *self._setup_failed(meaning, now, cut=code == 1006)]
+            return [Said(code % FOUND, reason), *self._lost_in_use(code, meaning, now)]
+        return [Said(code % FOUND, reason), *self._setup_failed(meaning, now, cut=code == 1006)]
 
     def timer(self, timer: Timer, now: float) -> list[Command]:
         """A timer of the line is due."""

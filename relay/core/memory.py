@@ -168,6 +168,11 @@ class Memory:
         self.resumption.add(reach.handle, self._known - len(self.journal) - self.journal.dropped)
         self._begun_whole = False
 
+    def forget(self) -> None:
+        """The session is over: keep nothing of what the client said any more."""
+        self.journal.new_leg()
+        self._holding.take_all()
+
     def learn(self, crossing: Crossing, before: Crossing, meaning: CloseReason) -> bool:
         """What a leg that was lost soon after a handover tells of its handle; False when nothing is left to try."""
         crossing.inherit(before)

@@ -23,6 +23,8 @@ ALWAYS_ALLOWED = ("sessionResumption.handle", "realtimeInputConfig")
 Unseal = Callable[[str, str], str | None]
 """From a client's handle and its model to Gemini's handle; None unless the relay gave it to this tenant for both."""
 
+MAX_OPEN_CALLS = 1000
+"""Calls that wait for their answers; Gemini never asks for more than a few."""
 MAX_REMEMBERED_CALLS = 256
 """Answered or cancelled call ids kept for telling a late answer from an invented one."""
 
@@ -119,7 +121,9 @@ class Conversation:
 
     def called(self, call_ids: Iterable[str]) -> None:
         """Gemini asked for these calls."""
-        self.open_calls.update(call_ids)
+        for call_id in call_ids:
+            if len(self.open_calls) < MAX_OPEN_CALLS:
+                self.open_calls.add(call_id)
         self.nameless = self.nameless or "" in call_ids
 
     def settled(self, call_ids: Iterable[str]) -> None:

@@ -1,5 +1,6 @@
 """Why a client's message is not forwarded: which rule it breaks, where, and what its sender can do about it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -37,3 +38,8 @@ class Refusal:
     def detail(self) -> str:
         """The refusal in words that its sender can act on."""
         return f"{self.path} {self.words}" if self.path else self.words
+
+
+def distinct(refusals: Iterable[Refusal]) -> list[Refusal]:
+    """Each once, in order: one message may break the same rule at the same place thousands of times."""
+    return list(dict.fromkeys(refusals))

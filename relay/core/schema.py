@@ -33,6 +33,10 @@ class Kind(Enum):
     DURATION = "Duration"
     TIMESTAMP = "Timestamp"
 
+    __hash__ = (
+        object.__hash__
+    )  # each is there once; Enum's own hash is written in Python, and asked for with every value
+
 
 @dataclass(frozen=True, slots=True)
 class Field:

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from relay.core.bounds import holds_more
 from relay.core.durations import duration_s
 from relay.core.secret import NOTHING, Secret
 from relay.core.usage import Usage, usage
@@ -75,8 +76,17 @@ class ServerFrame:
         return not self.names.isdisjoint(KNOWN)
 
 
+MAX_NODES = 20_000
+"""Objects, lists and values in one server message: Gemini's own have a few hundred."""
+
+MAX_ID_CHARACTERS = 1024
+"""Of a call, whose id is remembered; Gemini's have about thirty."""
+
+
 def server_frame(payload: bytes) -> ServerFrame | None:
-    """Read one server message; None when it is no JSON object."""
+    """Read one server message; None when it is no JSON object, or one that nobody could read in time."""
+    if holds_more(payload, MAX_NODES):
+        return None
     rest, skipped_characters = _without_body(payload)
     try:
         tree = orjson.loads(rest)
@@ -128,7 +138,8 @@ def without(payload: bytes, names: frozenset[str]) -> bytes | None:
 
 def server_message(tree: dict[str, Any]) -> bytes:
     """A message of the relay's own, written as Google writes its messages."""
-    return orjson.dumps(tree, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    written = orjson.dumps(tree, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    return b"%b" % written  # a copy, as in `ClientFrame.encode`
 
 
 # One reader per message ---------------------------------------------------------------------------------------------
@@ -184,13 +195,13 @@ def _tool_call(frame: ServerFrame, body: dict[str, Any]) -> None:
     frame.lively = True
     for call in _dicts(body.get("functionCalls")):
         call_id = call.get("id")
-        frame.call_ids.append(call_id if type(call_id) is str else "")
+        frame.call_ids.append(call_id if type(call_id) is str and len(call_id) <= MAX_ID_CHARACTERS else "")
 
 
 def _tool_call_cancellation(frame: ServerFrame, body: dict[str, Any]) -> None:
     ids = body.get("ids")
     if type(ids) is list:
-        frame.cancelled_ids.extend(call_id for call_id in ids if type(call_id) is str)
+        frame.cancelled_ids.extend(each for each in ids if type(each) is str and len(each) <= MAX_ID_CHARACTERS)
 
 
 def _usage_metadata(frame: ServerFrame, body: dict[str, Any]) -> None:

@@ -50,7 +50,7 @@ from relay.core.line import Line
 from relay.core.memory import Shared
 from relay.core.meter import Meter
 from relay.core.policy import Conversation, Policy, seeds_history, update_setup
-from relay.core.refusals import Refusal, Rule
+from relay.core.refusals import Refusal, Rule, distinct
 from relay.core.secret import NOTHING, Secret
 from relay.core.server_frames import ServerFrame, server_frame, without
 from relay.core.state import NEXT, State
@@ -380,4 +380,4 @@ _WITHOUT_GOODBYE = frozenset({1001, 1006})  # a page that is left or loaded agai
 
 
 def _stripped(violations: list[Refusal]) -> list[Command]:
-    return [Violated(violation.rule.value, violation.path, rejected=False) for violation in violations]
+    return [Violated(violation.rule.value, violation.path, rejected=False) for violation in distinct(violations)]

@@ -17,6 +17,9 @@ from typing import Any, cast
 from aiohttp import ClientWebSocketResponse, WebSocketError, WSMsgType, web
 from aiohttp._websocket.helpers import websocket_mask
 
+from relay.core.closing import FOUND
+from relay.net.guard import GuardedParser
+
 Socket = web.WebSocketResponse[bool] | ClientWebSocketResponse[bool]
 Deliver = Callable[[bytes, bool], None]
 """Takes one message: its payload, and whether its opcode was text."""
@@ -29,6 +32,11 @@ ABNORMAL = 1006  # no close frame came
 # An attribute of an Enum class costs more than a global, and these are asked for with every frame.
 TEXT, BINARY, PING, PONG, CLOSE = WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.PING, WSMsgType.PONG, WSMsgType.CLOSE
 
+LATE_BYTES = 256 * 1024
+"""What a client may still have under way when we say goodbye; one that sends more does not listen."""
+MOST_AT_ONCE = 64
+"""Messages of one connection that are delivered before others have their turn: one read may bring thousands."""
+
 _FINAL, _MASKED = 0x80, 0x80  # the highest bits of a frame's first two bytes, RFC 6455 5.2
 _SHORT, _MEDIUM, _LONG = Struct("!BB").pack, Struct("!BBH").pack, Struct("!BBQ").pack
 
@@ -38,13 +46,25 @@ class Hooks:
     """What an engine tells besides messages."""
 
     on_end: Callable[[int, str], None]
-    """Once: the code and reason of the peer's goodbye, or what is wrong with the peer, or `ABNORMAL`."""
+    """Once: the code and reason of the peer's goodbye; or `ABNORMAL`; or what we found wrong, `FOUND` plus its code."""
     on_writable: Callable[[], None]
     """The transport takes more again."""
     on_pong: Callable[[], None]
     """The peer has answered a ping."""
     on_batch: Callable[[bool], None]
     """Several messages, which one read has brought, are about to be delivered (True), or were (False)."""
+
+
+class ServerSocket(web.WebSocketResponse[bool]):
+    """A client's WebSocket, whose frames are looked at before they are parsed, from the first one on."""
+
+    def _post_start(self, request: web.BaseRequest, protocol: str | None, writer: Any) -> None:
+        http = cast(Any, request.protocol)
+        early, http._message_tail = http._message_tail, b""  # which came together with the handshake
+        super()._post_start(request, protocol, writer)
+        http._payload_parser = GuardedParser(self._parser, self._reader, asyncio.get_running_loop().time)
+        if early:
+            http._payload_parser.feed_data(early)
 
 
 class Engine(asyncio.Protocol):
@@ -69,13 +89,15 @@ class Engine(asyncio.Protocol):
         self._messages = socket._reader
         self._waiting = socket._reader._buffer
         self._paused = True
-        self._broken = socket._reader.exception() is not None  # by what came with the handshake
+        self._yielding = False
         self._fault = 0
         self._ended = False
         self._said_goodbye = False
+        self._late_bytes = 0
         self._corked: list[bytes] | None = None
         parser = self._http._payload_parser if self._http is not None else None
-        if self._transport.is_closing() or (parser is None and not self._broken):  # lost between handshake and now
+        broken = socket._reader.exception() is not None  # by what came with the handshake
+        if self._transport.is_closing() or (parser is None and not broken):  # lost between handshake and now
             self._transport.abort()
             self._release()
         else:
@@ -97,6 +119,8 @@ class Engine(asyncio.Protocol):
         """Deliver and read again."""
         if self._paused:
             self._paused = False
+            if self._yielding:
+                return  # it goes on by itself
             if not self._transport.is_closing():
                 self._transport.resume_reading()
             self._deliver_waiting()
@@ -170,7 +194,12 @@ class Engine(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Parse what was read, deliver what is complete."""
         self.heard = True
-        self._broken, _ = self._parse(data)
+        if self._said_goodbye and not self._masks:
+            self._late_bytes += len(data)
+            if self._late_bytes > LATE_BYTES:
+                self._transport.abort()
+                return
+        self._parse(data)
         self._deliver_waiting()
 
     def eof_received(self) -> None:
@@ -200,24 +229,42 @@ class Engine(asyncio.Protocol):
             self.gone.set_result(None)
 
     def _deliver_waiting(self) -> None:
+        if self._yielding:
+            return
         if len(self._waiting) > 1:
             self._hooks.on_batch(True)
-            self._deliver_each()
+            self._deliver_some()
             self._hooks.on_batch(False)
         elif self._waiting:
-            self._deliver_each()
+            self._deliver_some()
         if self._paused:
             return
-        if self._broken:
-            error = self._messages.exception()
+        if self._waiting:
+            self._yield()
+        elif not self._ended and (error := self._messages.exception()) is not None:
             if isinstance(error, WebSocketError):
                 self._fault = int(error.code)
-            self._end(self._fault or ABNORMAL, "")
+            self._end(FOUND + self._fault if self._fault else ABNORMAL, "")
         elif self.gone.done():
             self._end(ABNORMAL, "")
 
-    def _deliver_each(self) -> None:
-        while self._waiting and not self._paused:
+    def _yield(self) -> None:
+        """Let others have their turn before the rest is delivered."""
+        self._yielding = True
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+        asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._yielding = False
+        self._deliver_waiting()
+        if not self._yielding and not self._paused and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def _deliver_some(self) -> None:
+        for _ in range(MOST_AT_ONCE):
+            if self._paused or not self._waiting:
+                return
             message = _finish(self._messages.read())
             kind = message.type
             if kind is TEXT or kind is BINARY:
@@ -232,9 +279,9 @@ class Engine(asyncio.Protocol):
     def _take_goodbye(self, code: int, reason: str) -> None:
         self._waiting.clear()  # what follows a goodbye counts for nothing, RFC 6455 5.5.1
         self._parse = _ignore
-        self._broken = False
         if code == ABNORMAL:  # which nobody may send; aiohttp lets it pass
-            self._fault = code = PROTOCOL_ERROR
+            self._fault = PROTOCOL_ERROR
+            code = FOUND + PROTOCOL_ERROR
         self._end(code, reason)
 
     def _end(self, code: int, reason: str) -> None:

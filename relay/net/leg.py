@@ -35,6 +35,9 @@ class LegLimits:
 MIN_PROGRESS_BYTES = 4096
 """Less than this in `stuck_s` is no progress: speech needs 16 times as much in one second."""
 
+ENTRY_BYTES = 128
+"""What a waiting message takes beside its payload: many small ones must not be a way past the bound."""
+
 
 class Leg:
     """One WebSocket: delivers as it reads, writes at once or in order, closes with a deadline. Has no task."""
@@ -184,9 +187,12 @@ class Leg:
     def _wait(self, payload: bytes, kind: WSMsgType) -> None:
         self._outbox.append((payload, kind))
         self._outbox_bytes += len(payload)
-        if not self.congested and self._outbox_bytes > self._limits.high_bytes:
+        if not self.congested and self._waiting_bytes() > self._limits.high_bytes:
             self.congested = True
             self._on_congestion(True)
+
+    def _waiting_bytes(self) -> int:
+        return self._outbox_bytes + len(self._outbox) * ENTRY_BYTES
 
     def _flush(self) -> None:
         """Write what waits, as far as the transport takes it. Until the outbox is empty nothing else is written."""
@@ -195,7 +201,7 @@ class Leg:
             self._outbox_bytes -= len(payload)
             self._written_bytes += len(payload)
             self._engine.write(payload, kind)
-        if self.congested and self._outbox_bytes <= self._limits.high_bytes // 4:
+        if self.congested and self._waiting_bytes() <= self._limits.high_bytes // 4:
             self.congested = False
             self._on_congestion(False)
         self._advance_close()

@@ -32,7 +32,7 @@ from relay.net.auth import PROTOCOL, Authenticator, Identity, KeyInUrlError, cre
 from relay.net.diary import Diary
 from relay.net.doorway import Doorway, plain_headers
 from relay.net.driver import Driver, Wiring
-from relay.net.engine import Socket, first_too_large
+from relay.net.engine import ServerSocket, Socket, first_too_large
 from relay.net.faults import Faults
 from relay.net.handles import HandleSealer
 from relay.net.labels import Labels, LabelsError, labels_of
@@ -292,6 +292,9 @@ class Server:
         try:
             close = await driver.run(socket)
         finally:
+            # Else thousands of messages would wait, with the session, for the collector of cycles to find them.
+            session.line.memory.forget()
+            session.downstream.forget()
             if close is not None:
                 report.ended(close)
                 parts.accounts.close(entry, close.reason.label)
@@ -306,9 +309,9 @@ class Server:
             return Close(CloseReason.TICKET_REFUSED, "it can't be checked now, try again later")
 
 
-def unopened(bounds: Bounds) -> web.WebSocketResponse[bool]:
+def unopened(bounds: Bounds) -> ServerSocket:
     """A client's WebSocket before its handshake, as an engine takes it over: raw, whole messages, no extension."""
-    return web.WebSocketResponse(
+    return ServerSocket(
         autoping=False,
         compress=False,
         decode_text=False,

@@ -65,9 +65,12 @@ def test_quotas_become_limits() -> None:
 
 
 def test_nothing_is_limited_unless_somebody_says_so() -> None:
-    """Save the forgotten microphone."""
+    """Save the forgotten microphone, and a client that floods the relay."""
     quotas = accounting.quotas_of(loaded().tenants[0].quotas)
     assert quotas.allowances == ()
+    assert (quotas.messages_per_second, quotas.bytes_per_second, quotas.burst_s) == (200.0, 1024**2, 10.0)
+    unlimited = accounting.quotas_of(loaded({"messages_per_second": None, "bytes_per_second": None}).tenants[0].quotas)
+    assert (unlimited.messages_per_second, unlimited.bytes_per_second) == (None, None)
     assert quotas.idle_s == 600.0
     assert accounting.quotas_of(loaded({"idle_after": None}).tenants[0].quotas).idle_s is None
 

@@ -1,6 +1,8 @@
 """Client messages: what is read, how it is rewritten, and what is refused, one example of each."""
 
 import json
+import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,7 @@ def test_recorded_messages_are_accepted(example: dict[str, Any]) -> None:
     assert client_frame(frame.encode()) == frame
 
 
+@pytest.mark.threat("C1", "C3")
 @pytest.mark.parametrize(
     ("kind", "rule"),
     [
@@ -85,6 +88,7 @@ def test_every_kind_of_message_is_read(kind: str) -> None:
     assert accepted({kind: {}}) == ClientFrame(kind, {})
 
 
+@pytest.mark.threat("C3", "C6")
 @pytest.mark.parametrize(
     "tree",
     [
@@ -122,6 +126,7 @@ def test_a_message_must_be_an_object(value: Any) -> None:
     assert refused({"setup": value}) == Refusal(Rule.WRONG_TYPE, "setup", "must be an object")
 
 
+@pytest.mark.threat("C6", "C7", "C9")
 @pytest.mark.parametrize(
     "payload",
     [
@@ -148,8 +153,8 @@ def test_a_message_must_be_an_object(value: Any) -> None:
         b'{"setup":{"generationConfig":{"temperature":1e999}}}',
         b'{"setup":{"generationConfig":{"seed":' + b"9" * 5000 + b"}}}",
         b'{"setup":{"generationConfig":{"seed":01}}}',
-        b"[" * 100_000,
-        b'{"setup":' * 100_000,
+        b"[" * 20_000,
+        b'{"setup":' * 20_000,
     ],
     ids=lambda payload: repr(payload[:60]),
 )
@@ -164,6 +169,7 @@ def test_what_is_not_json_is_refused(payload: bytes) -> None:
 # Duplicate keys ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.threat("C2")
 @pytest.mark.parametrize(
     "tree",
     [
@@ -185,6 +191,7 @@ def test_a_key_given_twice_is_refused(tree: Any) -> None:
     assert refusal.words == "is given twice in one object"
 
 
+@pytest.mark.threat("C2")
 def test_the_repeated_key_is_the_one_that_is_named() -> None:
     """The client learns which of its keys it is."""
     labels = Members([('"a"', "1"), ('"b"', "2"), ('"c"', "3"), ('"b"', "2")])
@@ -206,6 +213,7 @@ def test_messages_without_escapes_are_parsed_once(monkeypatch: pytest.MonkeyPatc
     assert accepted({"realtimeInput": {"audio": {"mimeType": "audio/pcm", "data": "AAAA"}}})
 
 
+@pytest.mark.threat("C2", "C8")
 @pytest.mark.parametrize("depth", [900, 1000, 1020])
 def test_a_deep_member_behind_its_duplicate_is_refused(depth: int) -> None:
     """A member that the parser dropped for its successor may be as deep as it likes: refused, never a crash."""
@@ -218,6 +226,7 @@ def test_a_deep_member_behind_its_duplicate_is_refused(depth: int) -> None:
 # Unknown fields ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.threat("C4", "C9", "C10")
 @pytest.mark.parametrize(
     ("tree", "path"),
     [
@@ -253,6 +262,7 @@ def test_an_unknown_field_that_is_null_stays_null() -> None:
     assert accepted({"setup": {"model": None, "new": None}}, pass_unknown=True).body == {"new": None}
 
 
+@pytest.mark.threat("C2", "C4")
 @pytest.mark.parametrize(
     ("tree", "rule"),
     [
@@ -279,6 +289,7 @@ def nested(levels: int, innermost: Any, wrap: Callable[[Any], Any]) -> Any:
     return innermost
 
 
+@pytest.mark.threat("C8")
 @pytest.mark.parametrize(
     ("place", "wrap", "levels"),
     [
@@ -304,6 +315,7 @@ def test_depth_is_bounded(place: Callable[[Any], Any], wrap: Callable[[Any], Any
     assert refusal.detail.endswith("nests deeper than 32 levels")
 
 
+@pytest.mark.threat("C8")
 @pytest.mark.parametrize(
     "body",
     [
@@ -319,6 +331,63 @@ def test_depth_is_bounded(place: Callable[[Any], Any], wrap: Callable[[Any], Any
 def test_the_number_of_values_is_bounded(body: Any) -> None:
     """However they are arranged, more values than the bound are refused."""
     assert refused({"setup": body}) == Refusal(Rule.TOO_LARGE, "", "a message may hold at most 10000 values")
+
+
+WIDEST = 256 * 1024
+"""The largest message a client may send by default."""
+
+
+def filled(head: bytes, unit: bytes, tail: bytes) -> bytes:
+    """As much of a unit as fits into the largest message."""
+    return head + unit * ((WIDEST - len(head) - len(tail)) // len(unit)) + tail
+
+
+SCHEMA = b'{"setup":{"generationConfig":{"responseJsonSchema":'
+
+
+@pytest.mark.threat("C8", "C10")
+@pytest.mark.parametrize(
+    "payload",
+    [
+        filled(SCHEMA + b"[", b"{},", b"{}]}}}"),
+        filled(SCHEMA + b"[", b"1,", b"1]}}}"),
+        filled(SCHEMA + b"[", b'"",', b'""]}}}'),
+        filled(b'{"setup":{"labels":{', b'"a":"b",', b'"a":"b"}}}'),
+        b'{"setup":{"labels":{' + b",".join(b'"%d":""' % number for number in range(20_000)) + b"}}}",
+        b'{"setup":{"labels":{' + b",".join(b'"\\u0061%d":""' % number for number in range(9_990)) + b"}}}",
+        filled(SCHEMA, b"[", b""),
+        filled(b"", b'{"setup":', b""),
+        SCHEMA + b"[" * 1000 + b"]" * 1000 + b"}}}",
+        SCHEMA + b'{"a":' * 30 + b"[" + b"{}," * 9_900 + b"1]" + b"}" * 30 + b"}}",
+        filled(b'{"realtimeInput":{"text":"', b'\\",', b'"}}'),
+        filled(b'{"realtimeInput":{"text":"', b"\\u0022", b'"}}'),
+        filled(b'{"realtimeInput":{"audio":{"data":"', b"A ", b'"}}}'),
+        filled(b'{"setup":{"', b"k", b'":1}}'),
+        b'{"clientContent":{"turns":[' + b",".join([b'{"role":"model","parts":[{}]}'] * 2_400) + b"]}}",
+    ],
+    ids=lambda payload: repr(payload[50:70]),
+)
+def test_no_message_costs_more_than_a_moment(payload: bytes) -> None:
+    """However it is made, the largest message is read or refused in less than 20 ms of CPU, and without a crash."""
+    assert len(payload) <= WIDEST
+
+    def cost_s() -> float:
+        begin = time.thread_time()
+        client_frame(payload)
+        return time.thread_time() - begin
+
+    assert min(cost_s() for _ in range(5)) < 0.02
+
+
+@pytest.mark.threat("C8")
+@pytest.mark.parametrize("unit", [b"[", b'{"setup":', b'{"a":[', b"[{},"])
+@pytest.mark.parametrize("depth", [65, 900, 1023, 5_000, 100_000])
+def test_no_depth_is_too_much_for_the_reader(unit: bytes, depth: int) -> None:
+    """Refused as too deep, too large or no JSON: whatever the parser's own limit is, nothing is raised."""
+    for payload in (unit * depth, SCHEMA + unit * depth, SCHEMA + b"[" * depth + b"]" * depth + b"}}}"):
+        refusal = client_frame(payload)
+        assert isinstance(refusal, Refusal)
+        assert refusal.rule in {Rule.NOT_JSON, Rule.TOO_DEEP, Rule.TOO_LARGE}
 
 
 def test_as_many_values_as_the_bound_allows_pass() -> None:
@@ -356,3 +425,19 @@ def test_an_empty_list_of_media_chunks_is_nothing() -> None:
 def test_media_chunks_that_can_not_be_rewritten_are_refused(body: Any) -> None:
     """Nothing is dropped without a word: Gemini would read only the first chunk, and a field holds one."""
     assert refused({"realtimeInput": body}).path == "realtimeInput.mediaChunks"
+
+
+@pytest.mark.threat("D3")
+@pytest.mark.parametrize("size", [1, 500, 1700, 5000])
+def test_a_message_takes_no_more_memory_than_it_fills(size: int) -> None:
+    """Messages are kept for replay, by the thousand: what orjson returns holds up to sixteen times what it fills."""
+    frame = accepted({"realtimeInput": {"text": "x" * size}})
+    frame.encode()
+    tracemalloc.start()
+    try:
+        kept = [frame.encode() for _ in range(100)]
+        taken_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert taken_bytes < 100 * (len(kept[0]) + 128)

@@ -93,6 +93,7 @@ def test_integers_in_every_form_become_numbers(value: Any, number: int) -> None:
     assert (type(tokens), tokens) == (int, number)
 
 
+@pytest.mark.threat("C7")
 @pytest.mark.parametrize(
     ("written", "number"), [("2.56e4", 25600), ("25600.000", 25600), ("256E+2", 25600), ("-0", 0), ("1e-400", 0)]
 )
@@ -107,6 +108,7 @@ def test_integers_in_every_notation_become_numbers(written: str, number: int) ->
 NO_NUMBERS = ["", " ", "1 ", " 1", "+1", "0x10", "1_000", "٣", "²", "1,5", "--1", "-", "e5", "1e", "NaN", "Infinity"]
 
 
+@pytest.mark.threat("C7")
 @pytest.mark.parametrize(
     "value",
     [*NO_NUMBERS, 0.5, "0.5", 2**63, str(2**63), 2**70, str(2**70), "9" * 33, 1e19, True, False, [], {}, [1]],
@@ -119,18 +121,21 @@ def test_what_is_no_integer_of_64_bits_is_refused(value: Any) -> None:
     assert refusal == Refusal(Rule.WRONG_TYPE, path, "must be an integer of 64 bits")
 
 
+@pytest.mark.threat("C7")
 @pytest.mark.parametrize("value", [2**31, -(2**31) - 1, "2147483648", 1e10], ids=repr)
 def test_a_field_of_32_bits_takes_no_more(value: Any) -> None:
     """An int32 has its own bound."""
     assert refused(generation({"topK": value})).words == "must be an integer of 32 bits"
 
 
+@pytest.mark.threat("C7")
 @pytest.mark.parametrize(("value", "number"), [(0.7, 0.7), (1, 1), ("0.7", 0.7), ("1", 1), ("-1e-3", -0.001)])
 def test_floats_in_every_form_become_numbers(value: Any, number: float) -> None:
     """A float may come as an integer or as a string."""
     assert generation_of({"temperature": value}) == {"temperature": number}
 
 
+@pytest.mark.threat("C7")
 @pytest.mark.parametrize("value", [*NO_NUMBERS, "-Infinity", "1e999", True, [], {}], ids=repr)
 def test_what_is_no_finite_number_is_refused(value: Any) -> None:
     """Not even the words that proto3 JSON has for the infinite are passed on."""
@@ -159,6 +164,7 @@ def test_a_string_passes_unchanged(value: str) -> None:
     assert orjson.loads(frame.encode()) == {"realtimeInput": {"text": value}}
 
 
+@pytest.mark.threat("C11")
 @pytest.mark.parametrize(
     ("given", "standard"),
     [
@@ -184,6 +190,7 @@ def test_base64_in_every_form_becomes_standard(given: str, standard: str) -> Non
     assert audio_of(given) == standard
 
 
+@pytest.mark.threat("C11")
 @pytest.mark.parametrize(
     "value", ["A", "AAAAA", "A===", "A=AA", "AA==AA==", "AA=A=", "A*AA", "AAé=", "AA:A", "٣٣٣٣", 1, False, []]
 )

@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core.closing import MAX_REASON_BYTES, Close, CloseReason, cut, of_upstream_close, of_upstream_status
+from relay.core.closing import (
+    FOUND,
+    MAX_REASON_BYTES,
+    Close,
+    CloseReason,
+    cut,
+    of_client_close,
+    of_upstream_close,
+    of_upstream_status,
+)
 
 REASONS = list(CloseReason)
 
@@ -28,6 +37,7 @@ PROMISED = {
     1002: {CloseReason.PROTOCOL_ERROR},
     1007: {CloseReason.BAD_FRAME, CloseReason.UPSTREAM_SETUP_REFUSED},
     1008: {
+        CloseReason.FRAME_FLOOD,
         CloseReason.BAD_SEQUENCE,
         CloseReason.SETUP_LATE,
         CloseReason.REFUSED_BY_POLICY,
@@ -186,3 +196,27 @@ def test_gemini_s_words_never_become_ours(code: int, reason: str, meaning: Close
 def test_refused_upgrades_are_understood(status: int, meaning: CloseReason) -> None:
     """An HTTP answer in place of the upgrade has a meaning too; most pass."""
     assert of_upstream_status(status) is meaning
+
+
+@pytest.mark.threat("D5")
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (1000, CloseReason.CLIENT_LEFT),
+        (1002, CloseReason.CLIENT_LEFT),
+        (1005, CloseReason.CLIENT_LEFT),
+        (1006, CloseReason.CLIENT_LOST),
+        (1007, CloseReason.CLIENT_LEFT),
+        (1008, CloseReason.CLIENT_LEFT),
+        (1009, CloseReason.CLIENT_LEFT),
+        (4999, CloseReason.CLIENT_LEFT),
+        (65_535, CloseReason.CLIENT_LEFT),
+        (FOUND + 1002, CloseReason.PROTOCOL_ERROR),
+        (FOUND + 1007, CloseReason.BAD_FRAME),
+        (FOUND + 1008, CloseReason.FRAME_FLOOD),
+        (FOUND + 1009, CloseReason.FRAME_TOO_BIG),
+    ],
+)
+def test_a_client_is_not_believed_about_what_it_did_wrong(code: int, reason: CloseReason) -> None:
+    """What it says in its own close frame is that it left; only what the engine found is an offence."""
+    assert of_client_close(code) is reason

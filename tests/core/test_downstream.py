@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from relay.core.commands import Command, Send
-from relay.core.downstream import INTERRUPTED, PRESUMED_S, TURN_COMPLETE, Downstream, Ticket
+from relay.core.downstream import INTERRUPTED, KEPT_OVERHEAD_BYTES, PRESUMED_S, TURN_COMPLETE, Downstream, Ticket
 from relay.core.events import DOWNSTREAM
 from relay.core.handover import Cause, Handover, Outcome
 from relay.core.meter import Meter
@@ -95,7 +95,7 @@ def test_nothing_is_given_up_for_an_attachment_that_was_never_heard() -> None:
 
 def test_the_oldest_makes_room_for_the_newest() -> None:
     """Within the bound, exactly."""
-    side = downstream(max_bytes=3)
+    side = downstream(max_bytes=3 + 3 * KEPT_OVERHEAD_BYTES)
     side.attached = False
     for payload in (b"a", b"b", b"c", b"d"):
         side.send(payload)

@@ -47,6 +47,7 @@ def test_messages_to_the_client_are_counted_by_what_they_hold() -> None:
     assert meter.tally.tokens == {}
 
 
+@pytest.mark.threat("C11")
 def test_speech_is_counted_in_seconds_of_decoded_bytes() -> None:
     """An hour in small pieces is an hour: no piece is rounded."""
     meter = Meter()
@@ -58,6 +59,7 @@ def test_speech_is_counted_in_seconds_of_decoded_bytes() -> None:
     assert meter.audio_down_ms == 1000
 
 
+@pytest.mark.threat("C11")
 @pytest.mark.parametrize(
     ("mime_type", "seconds"),
     [
@@ -82,6 +84,7 @@ def test_claimed_sample_rates_are_believed_within_reason(mime_type: str, seconds
     assert meter.audio_up_ms == int(seconds * 1000)
 
 
+@pytest.mark.threat("C11")
 def test_rates_that_a_client_invents_need_no_memory() -> None:
     """However many it names, a handful are told apart."""
     meter = Meter()

@@ -67,6 +67,7 @@ def test_an_allowed_model_is_given_by_its_full_name(asked: dict[str, Any], given
     assert (ruling.body, ruling.violations) == ({"model": given}, [])
 
 
+@pytest.mark.threat("C4")
 @pytest.mark.parametrize(
     "asked",
     ["models/other", "other", "secret", "x/fast", "models/models/gemini-3.8-live", " " + MODEL, MODEL + "\x00", "*"],
@@ -103,6 +104,7 @@ def test_a_star_does_not_reach_into_projects() -> None:
 # allow and deny ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.threat("C4")
 def test_nothing_is_allowed_by_default() -> None:
     """Every field a client sets without permission is named, and none of them is kept."""
     ruling = ruled(
@@ -193,6 +195,7 @@ def test_everything_can_be_denied(deny: set[str]) -> None:
     assert (ruling.body, len(ruling.violations)) == ({"model": MODEL}, 3)
 
 
+@pytest.mark.threat("C4")
 def test_everything_does_not_include_transparent_or_history() -> None:
     """`transparent` changes what Gemini counts, history speaks for the model: both have to be named."""
     body: dict[str, Any] = {
@@ -305,6 +308,7 @@ def test_a_handle_of_ours_is_opened() -> None:
     assert ruling.violations == []
 
 
+@pytest.mark.threat("C4")
 @pytest.mark.parametrize("handle", ["stolen", "ours:models/gemini-2.5-flash:h1", f"ours:{MODEL}", " "])
 def test_any_other_handle_is_a_violation_and_the_session_begins_afresh(handle: str) -> None:
     """A handle of another model, tenant or relay is never passed on; neither is it quoted."""

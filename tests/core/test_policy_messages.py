@@ -45,6 +45,7 @@ def test_a_voice_conversation_is_allowed_by_default() -> None:
         assert judged(policy(), "realtimeInput", body) == (body, [])
 
 
+@pytest.mark.threat("C11")
 @pytest.mark.parametrize(
     ("messages", "body", "left"),
     [
@@ -85,6 +86,7 @@ def test_a_user_s_turn_is_allowed(role: str | None) -> None:
     assert judged(policy(), "clientContent", body) == (body, [])
 
 
+@pytest.mark.threat("C4")
 @pytest.mark.parametrize(
     ("role", "words"),
     [
@@ -132,6 +134,7 @@ def test_the_model_may_speak_in_a_seeded_history_until_it_is_complete() -> None:
     assert judged(under, "clientContent", {"turns": [turn("model")]}, conversation)[1] != []
 
 
+@pytest.mark.threat("C4", "C11")
 def test_parts_other_than_text_are_taken_out() -> None:
     """A part loses what is forbidden, a turn its empty parts, a message its empty turns."""
     body = {"turns": [turn("user", TEXT, IMAGE, {**TEXT, "thought": True}), turn("user", IMAGE)]}
@@ -209,6 +212,7 @@ def test_an_open_call_can_be_answered_once() -> None:
     assert answered(conversation, answer("a")) == ([], [])
 
 
+@pytest.mark.threat("C12")
 def test_a_call_answered_twice_in_one_message_is_answered_once() -> None:
     """The same id in one list counts once, the first time."""
     assert answered(called("a"), answer("a"), answer("a", response={})) == ([answer("a")], [])
@@ -223,12 +227,14 @@ def test_an_answer_that_goes_on_keeps_its_call_open() -> None:
     assert answered(conversation, answer("a")) == ([], [])
 
 
+@pytest.mark.threat("C12")
 @pytest.mark.parametrize("call_id", ["b", "A", "", None], ids=repr)
 def test_an_answer_to_no_call_is_a_violation(call_id: str | None) -> None:
     """Invented ids are refused and not quoted; the right answer beside them is passed on."""
     assert answered(called("a"), answer(call_id), answer("a")) == ([answer("a")], [NO_CALL])
 
 
+@pytest.mark.threat("C12")
 def test_a_late_answer_to_a_cancelled_call_is_dropped_without_blame() -> None:
     """The user interrupted, and the client could not know."""
     conversation = called("a", "b")
@@ -288,6 +294,7 @@ def test_an_update_may_change_what_a_setup_might_have_set() -> None:
     assert judged(under, "contextUpdate", body) == (body, [])
 
 
+@pytest.mark.threat("C4")
 def test_an_update_may_not_change_more_than_a_setup() -> None:
     """What setup may not hold is taken out of an update, and named."""
     body = {"systemInstruction": INSTRUCTION, "tools": {"tools": [SEARCH, {**FUNCTIONS, **SEARCH}]}}
@@ -320,6 +327,7 @@ def test_tools_can_be_cleared_only_where_they_may_be_set(tools: dict[str, Any]) 
         assert (found, len(violations)) == ({}, 1)
 
 
+@pytest.mark.threat("C4", "C5")
 @pytest.mark.parametrize("name", ["systemInstruction", "tools"])
 def test_what_is_enforced_can_not_be_updated(name: str) -> None:
     """What the operator enforced at setup stands for the whole session, even against a client that may set anything."""

@@ -209,6 +209,7 @@ def test_a_message_of_no_known_name_is_not_known() -> None:
     assert read({"error": {}, "serverContent": {}}).known
 
 
+@pytest.mark.threat("C14")
 @pytest.mark.parametrize("payload", [b"", b"\x08\x01", b"[]", b'"x"', b"1", b"null", b"{", b"\xff{}", b"[" * 5000])
 def test_what_is_no_json_object_is_no_message(payload: bytes) -> None:
     """Anything else is reported as such and raises nothing."""
@@ -237,6 +238,7 @@ PLACES = [
 ]
 
 
+@pytest.mark.threat("C14")
 @pytest.mark.parametrize("place", PLACES, ids=".".join)
 def test_a_field_of_the_wrong_type_counts_as_absent(place: tuple[str, ...]) -> None:
     """Whatever stands where Gemini puts something else, reading goes on."""
@@ -250,6 +252,7 @@ def test_a_field_of_the_wrong_type_counts_as_absent(place: tuple[str, ...]) -> N
         assert set(map(type, [*frame.call_ids, *frame.cancelled_ids])) <= {str}
 
 
+@pytest.mark.threat("C14")
 def test_hostile_blobs_are_nothing() -> None:
     """A part or its data of any other type holds no audio."""
     for hostile in HOSTILE:

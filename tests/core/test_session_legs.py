@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from relay.core.closing import Close, CloseReason, of_upstream_close
+from relay.core.closing import FOUND, Close, CloseReason, of_upstream_close
 from relay.core.commands import CancelTimer, CloseLeg, Command, End, OpenUpstream, Send, SetTimer, UpstreamSaid
 from relay.core.dialling import Pace
 from relay.core.events import (
@@ -219,9 +219,9 @@ def test_gemini_s_goodbye_before_the_answer_ends_the_session() -> None:
         (1005, CloseReason.CLIENT_LEFT),
         (4000, CloseReason.CLIENT_LEFT),
         (1006, CloseReason.CLIENT_LOST),
-        (1002, CloseReason.PROTOCOL_ERROR),
-        (1007, CloseReason.BAD_FRAME),
-        (1009, CloseReason.FRAME_TOO_BIG),
+        (FOUND + 1002, CloseReason.PROTOCOL_ERROR),
+        (FOUND + 1007, CloseReason.BAD_FRAME),
+        (FOUND + 1009, CloseReason.FRAME_TOO_BIG),
     ],
 )
 @pytest.mark.parametrize("session", [awaiting, connecting, relaying])

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from relay.core.closing import Close, CloseReason
+from relay.core.closing import FOUND, Close, CloseReason
 from relay.core.commands import (
     CancelTimer,
     ClientResumed,
@@ -17,7 +17,7 @@ from relay.core.commands import (
     Send,
     SetTimer,
 )
-from relay.core.downstream import INTERRUPTED, TURN_COMPLETE, Ticket
+from relay.core.downstream import INTERRUPTED, KEPT_OVERHEAD_BYTES, TURN_COMPLETE, Ticket
 from relay.core.events import (
     DOWNSTREAM,
     Closed,
@@ -115,8 +115,8 @@ def test_a_client_that_drops_leaves_its_session_parked(code: int) -> None:
         (1000, CloseReason.CLIENT_LEFT),
         (1005, CloseReason.CLIENT_LEFT),
         (4000, CloseReason.CLIENT_LEFT),
-        (1002, CloseReason.PROTOCOL_ERROR),
-        (1009, CloseReason.FRAME_TOO_BIG),
+        (FOUND + 1002, CloseReason.PROTOCOL_ERROR),
+        (FOUND + 1009, CloseReason.FRAME_TOO_BIG),
     ],
 )
 def test_a_client_that_says_goodbye_ends_its_session(code: int, reason: CloseReason) -> None:
@@ -221,7 +221,7 @@ def test_a_client_may_tell_how_far_it_got(received_since: int, again: list[str])
 
 def test_what_did_not_fit_is_counted_as_missed() -> None:
     """The oldest goes first; the client is told how many, and the meter counts them."""
-    limits = Limits(parking_bytes=2 * len(content("a")), continuity=CALM.continuity)
+    limits = Limits(parking_bytes=2 * (len(content("a")) + KEPT_OVERHEAD_BYTES), continuity=CALM.continuity)
     session = at_rest(awaiting(policy(announce="loss"), limits), ASKED)
     parked(session)
     for words in ("a", "b", "c"):

@@ -16,7 +16,7 @@ from relay.core.commands import (
     SetTimer,
     Violated,
 )
-from relay.core.downstream import Ticket
+from relay.core.downstream import KEPT_OVERHEAD_BYTES, Ticket
 from relay.core.events import (
     DOWNSTREAM,
     Closed,
@@ -112,7 +112,7 @@ def test_a_client_that_never_got_back_may_try_again() -> None:
 
 def test_a_gap_that_nobody_heard_of_is_told_again() -> None:
     """The attachment that was told of it died first; it is counted once all the same."""
-    limits = Limits(parking_bytes=len(content("a")), continuity=CALM.continuity)
+    limits = Limits(parking_bytes=len(content("a")) + KEPT_OVERHEAD_BYTES, continuity=CALM.continuity)
     session = parked(at_rest(awaiting(limits=limits), ASKED))
     for words in ("a", "b"):
         session.handle(gemini(content(words)), AT_REST)

@@ -45,6 +45,7 @@ def in_snake_case(trail: Trail, value: Any) -> Any:
     return value
 
 
+@pytest.mark.threat("C1", "C2")
 def test_each_spelling_alone_is_accepted_and_becomes_canonical() -> None:
     """Every field is read in camelCase, in snake_case and escaped, and always comes out the same."""
     wrong: list[str] = []
@@ -57,6 +58,7 @@ def test_each_spelling_alone_is_accepted_and_becomes_canonical() -> None:
     assert wrong == []
 
 
+@pytest.mark.threat("C1")
 def test_both_spellings_at_once_are_refused() -> None:
     """Google would merge them or take the last; in either order, equal, different or null, they are refused."""
     wrong = []
@@ -80,6 +82,7 @@ def test_both_spellings_at_once_are_refused() -> None:
     assert cases > 3_000
 
 
+@pytest.mark.threat("C4")
 def test_an_unknown_neighbour_is_refused_everywhere() -> None:
     """Beside every field, at every depth, an unknown key is refused by its path."""
     wrong = []
@@ -153,6 +156,7 @@ ENFORCEABLE = [trail for trail in IN_SETUP if trail[0].name not in {"model", "se
 """What an operator may enforce; the other two have rules of their own."""
 
 
+@pytest.mark.threat("C1", "C2", "C4")
 def test_nothing_but_what_is_enforced_comes_out_of_a_closed_policy() -> None:
     """Where a client may set nothing, any form of any field leaves the operator's setup and nothing else."""
 
@@ -165,6 +169,7 @@ def test_nothing_but_what_is_enforced_comes_out_of_a_closed_policy() -> None:
     assert [leak for trail in ENFORCEABLE for leak in leaks(trail, judge, allow=set())] == []
 
 
+@pytest.mark.threat("C1", "C2", "C4")
 def test_what_is_enforced_wins_in_an_open_policy() -> None:
     """Where a client may set anything, unknown fields too, any form of an enforced field comes out as enforced."""
 
@@ -174,6 +179,7 @@ def test_what_is_enforced_wins_in_an_open_policy() -> None:
     assert [leak for trail in ENFORCEABLE for leak in leaks(trail, judge, allow={"*"}, pass_unknown=True)] == []
 
 
+@pytest.mark.threat("C1", "C2", "C4")
 def test_a_denied_field_never_comes_out_of_an_open_policy() -> None:
     """Where a client may set anything but one field, no form of that field gets through."""
     wrong = []
@@ -195,6 +201,7 @@ def test_a_denied_field_never_comes_out_of_an_open_policy() -> None:
     assert wrong == []
 
 
+@pytest.mark.threat("C4")
 @pytest.mark.parametrize("name", ["model", "sessionResumption.handle", "sessionResumption.transparent"])
 def test_model_handle_and_transparent_keep_their_own_rules(name: str) -> None:
     """Whatever form it comes in, a client gets no other model, no foreign handle and no transparent mode."""

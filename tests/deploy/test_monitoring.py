@@ -116,7 +116,7 @@ def test_every_metric_of_the_dashboard_is_one_of_the_relay_s() -> None:
     assert asked <= known
     assert {name for name in known if name.startswith("relay_")} - asked == {
         f"relay_{histogram}_seconds_{suffix}"
-        for histogram in ("setup", "first_audio", "handover_stall")
+        for histogram in ("setup", "first_audio", "handover_stall", "event_loop_lag")
         for suffix in ("sum", "count")
     }, "something is counted that no panel shows"
 

@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import aiohttp
+import pytest
 
 from relay import config
 from relay.app import Relay
@@ -158,6 +159,7 @@ async def _run(policies: dict[str, Any], attempts: list[tuple[str, str]]) -> dic
     return results
 
 
+@pytest.mark.threat("C1", "C2", "C3", "C4")
 async def test_no_form_of_any_field_gets_past_an_enforced_value() -> None:
     """The client may set anything, but each field in turn is enforced: Gemini reads the policy's value or nothing."""
     leaves = [(path, field) for path, field in _leaves() if path != "labels"]
@@ -183,6 +185,7 @@ async def test_no_form_of_any_field_gets_past_an_enforced_value() -> None:
     assert 0 < stopped < len(attempts)
 
 
+@pytest.mark.threat("C1", "C2", "C3", "C4")
 async def test_no_form_of_any_field_passes_a_policy_that_allows_nothing() -> None:
     """Rejected: nothing is sent. Stripped: what is sent has not a trace of the field."""
     policies = {

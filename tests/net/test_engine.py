@@ -4,6 +4,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from typing import Any
 
 import aiohttp
@@ -12,7 +13,8 @@ import trustme
 import uvloop
 from aiohttp import WSMsgType, web
 
-from relay.net.engine import ABNORMAL, BINARY, NO_STATUS, TEXT, Engine, Hooks, Socket
+from relay.core.closing import FOUND
+from relay.net.engine import ABNORMAL, BINARY, MOST_AT_ONCE, NO_STATUS, TEXT, Engine, Hooks, Socket
 
 WAIT_S = 10.0
 UPGRADE = (
@@ -295,9 +297,9 @@ async def test_a_full_transport_is_told_and_so_is_its_end() -> None:
         (_frame((4000).to_bytes(2, "big") + b"bye", 0x88), (4000, "bye")),
         (_frame(b"", 0x88), (NO_STATUS, "")),
         (b"", (ABNORMAL, "")),
-        (_frame((1006).to_bytes(2, "big") + b"lost", 0x88), (1002, "lost")),  # a code that nobody may send
-        (bytes([0xC1, 0x80, 0, 0, 0, 0]), (1002, "")),  # a reserved bit
-        (bytes([0x81, 0x80 | 126, 0xFF, 0xFF, 0, 0, 0, 0]), (1009, "")),
+        (_frame((1006).to_bytes(2, "big") + b"lost", 0x88), (FOUND + 1002, "lost")),  # a code that nobody may send
+        (bytes([0xC1, 0x80, 0, 0, 0, 0]), (FOUND + 1002, "")),  # a reserved bit
+        (bytes([0x81, 0x80 | 126, 0xFF, 0xFF, 0, 0, 0, 0]), (FOUND + 1009, "")),
     ],
     ids=["goodbye", "goodbye without a code", "end of file", "abnormal goodbye", "protocol error", "too big"],
 )
@@ -369,7 +371,7 @@ async def test_a_peer_that_breaks_the_protocol_is_told_that_and_nothing_else(fir
             writer.write(wrong)
         watched.start()
         await watched.until(lambda: watched.ends)
-        assert (watched.messages, watched.ends) == ([(b"fine", True)], [(1002, "")])
+        assert (watched.messages, watched.ends) == ([(b"fine", True)], [(FOUND + 1002, "")])
         watched.engine.write(b"answer", TEXT)
         watched.engine.say_goodbye(1000, "as if nothing had happened")
         watched.engine.close()
@@ -397,7 +399,7 @@ async def test_a_server_that_breaks_the_protocol_at_once_is_told_that() -> None:
         behind.set()
         await watched.until(lambda: watched.engine.heard)
         watched.start()
-        assert (watched.messages, watched.ends) == ([(b"fine", True)], [(1002, "")])
+        assert (watched.messages, watched.ends) == ([(b"fine", True)], [(FOUND + 1002, "")])
         watched.engine.say_goodbye(1000, "")
         watched.engine.close()
         await watched.until(lambda: told)
@@ -418,5 +420,38 @@ async def test_an_abort_after_the_end_does_nothing() -> None:
             pass
         await watched.until(lambda: watched.engine.gone.done())
         watched.engine.abort()
+
+
+@pytest.mark.threat("D3", "E7")
+async def test_one_connection_takes_turns_with_the_others() -> None:
+    """A read that brings hundreds of messages is delivered in parts, in order, between which others have their turn."""
+
+    async def conversation(_: asyncio.StreamReader, writer: asyncio.StreamWriter, accepted: Any) -> None:
+        watched = accepted()
+        watched.start()
+        turns: list[int] = []
+
+        def take_turn() -> None:
+            if len(watched.messages) < 900:
+                turns.append(len(watched.messages))
+                asyncio.get_running_loop().call_soon(take_turn)
+
+        watched.engine.data_received(b"".join(_frame(b"message %d" % number) for number in range(900)))
+        take_turn()
+        await watched.until(lambda: len(watched.messages) == 900)
+        assert [payload for payload, _ in watched.messages] == [b"message %d" % number for number in range(900)]
+        assert max(after - before for before, after in pairwise(turns)) <= MOST_AT_ONCE
+        assert len(set(turns)) >= 900 // MOST_AT_ONCE
+        watched.engine.pause()
+        watched.engine.data_received(_frame(b"later") * 100)
+        watched.engine.resume()
+        watched.engine.pause()
+        seen = len(watched.messages)
+        await asyncio.sleep(0.02)
+        assert len(watched.messages) == seen == 900 + MOST_AT_ONCE
+        watched.engine.resume()
+        await watched.until(lambda: len(watched.messages) == 1000)
+        writer.write(_frame(b"", 0x88))
+        await watched.until(lambda: watched.ends)
 
     await _with_raw_client(conversation)

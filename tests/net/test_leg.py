@@ -40,6 +40,7 @@ async def _all_ended(running: Running) -> None:
             await asyncio.sleep(0.01)
 
 
+@pytest.mark.threat("D7")
 async def test_a_client_that_stops_reading_pauses_gemini_and_is_given_up(start: Start, origin: Origin) -> None:
     """Memory stays bounded: Gemini is not read while its reader is stuck, and the stuck client is cut in time."""
     sent_bytes = 0
@@ -76,6 +77,7 @@ async def test_a_client_that_stops_reading_pauses_gemini_and_is_given_up(start: 
     assert waiting_bytes < 8 * 1024 * 1024
 
 
+@pytest.mark.threat("D5")
 async def test_ending_a_session_does_not_wait_for_a_peer_that_reads_nothing(start: Start, origin: Origin) -> None:
     """aiohttp's own close would hang here: ours has a deadline and then cuts the socket."""
     ended = asyncio.Event()
@@ -181,6 +183,7 @@ async def test_pings_are_answered_at_once_even_while_gemini_is_away(start: Start
     await socket.close()
 
 
+@pytest.mark.threat("D6")
 async def test_a_silent_client_is_pinged_and_then_given_up(start: Start) -> None:
     """Proxies in front cut quiet sockets, so quiet clients are pinged; those that never answer are gone."""
     running = await start(limits={"ping_interval": "1s", "client_silence": "3s"})
@@ -199,6 +202,7 @@ async def test_a_silent_client_is_pinged_and_then_given_up(start: Start) -> None
     assert 'reason="client_lost"' in await running.metrics()
 
 
+@pytest.mark.threat("D5")
 @pytest.mark.parametrize("how", ["close", "close without a code", "end of file", "reset"])
 async def test_however_a_client_leaves_both_legs_are_gone(start: Start, origin: Origin, how: str) -> None:
     """Gemini's side is closed with 1000, whatever the client's code was: 1005 and 1006 are never copied."""
@@ -230,6 +234,7 @@ async def test_however_a_client_leaves_both_legs_are_gone(start: Start, origin: 
     await socket.close()
 
 
+@pytest.mark.threat("C9")
 async def test_invalid_utf8_is_refused(start: Start) -> None:
     """Text frames are not decoded on the way in; bad UTF-8 is still no JSON."""
     running = await start()
@@ -239,6 +244,7 @@ async def test_invalid_utf8_is_refused(start: Start) -> None:
     assert (await end_of(socket))[0] == 1007
 
 
+@pytest.mark.threat("D6")
 async def test_tcp_notices_dead_peers_on_both_legs(start: Start, origin: Origin) -> None:
     """No ping timeout towards Gemini, whose pongs may take 30 s: the kernel watches instead."""
     running = await start()

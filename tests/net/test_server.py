@@ -179,6 +179,7 @@ async def test_the_key_goes_upstream_in_a_header_and_nothing_of_the_clients_does
     assert "Sec-WebSocket-Extensions" not in request.headers
 
 
+@pytest.mark.threat("D4")
 async def test_compression_is_never_negotiated_with_a_client(start: Start) -> None:
     """permessage-deflate costs 75 KiB a connection and is a bomb's door: an offer is ignored."""
     running = await start()
@@ -240,6 +241,7 @@ async def test_text_frames_are_an_option_of_the_policy(start: Start, origin: Ori
     await socket.close()
 
 
+@pytest.mark.threat("C3", "C6")
 @pytest.mark.parametrize(
     ("payload", "code", "words"),
     [
@@ -268,6 +270,7 @@ async def test_a_bad_first_message_is_closed_with_words(
     assert 'blame="downstream"' in await running.metrics()
 
 
+@pytest.mark.threat("C3")
 async def test_a_second_setup_ends_the_session_and_never_reaches_google(start: Start, origin: Origin) -> None:
     """One setup per session; Google sees exactly one."""
 

@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from google.ai import generativelanguage_v1beta
 from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -163,6 +164,7 @@ def assert_read_as_we_read_it(frame: ClientFrame) -> Message:
 # The properties ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.threat("C13")
 @settings(max_examples=3 * settings().max_examples)
 @given(st.data(), st.booleans())
 def test_google_reads_our_bytes_as_it_reads_the_client_s(data: st.DataObject, lenient: bool) -> None:
@@ -176,6 +178,7 @@ def test_google_reads_our_bytes_as_it_reads_the_client_s(data: st.DataObject, le
     assert theirs is None or theirs == ours, payload
 
 
+@pytest.mark.threat("C13")
 @settings(max_examples=3 * settings().max_examples)
 @given(st.data())
 def test_google_reads_our_bytes_as_we_do_whatever_the_client_sent(data: st.DataObject) -> None:

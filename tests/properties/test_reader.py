@@ -52,6 +52,7 @@ def repeats(tree: Any) -> bool:
     return isinstance(tree, list) and any(map(repeats, tree))
 
 
+@pytest.mark.threat("C2")
 @pytest.mark.parametrize(("names", "strings"), [UNESCAPED, ESCAPED], ids=["unescaped", "escaped"])
 @settings(max_examples=2 * settings().max_examples)
 @given(st.data())
@@ -75,6 +76,7 @@ def test_a_repeated_key_is_found_and_only_then(
 # Nothing is raised, nothing is quoted --------------------------------------------------------------------------------
 
 
+@pytest.mark.threat("C6", "C9")
 @given(st.binary(max_size=200))
 @example(b'{"realtimeInput":{"text":' + b"[" * 1010 + b"]" * 1010 + b',"text":"x"}}')
 def test_arbitrary_bytes_are_read_or_refused(payload: bytes) -> None:
@@ -82,6 +84,7 @@ def test_arbitrary_bytes_are_read_or_refused(payload: bytes) -> None:
     assert isinstance(client_frame(payload), ClientFrame | Refusal)
 
 
+@pytest.mark.threat("C6", "C7")
 @given(st.data(), st.booleans())
 def test_damaged_messages_are_read_or_refused(data: st.DataObject, pass_unknown: bool) -> None:
     """A good message with bytes exchanged, cut out or repeated raises nothing either."""
@@ -156,6 +159,7 @@ def test_a_message_in_any_writing_becomes_the_one_it_is(data: st.DataObject) -> 
     assert client_frame(frame.encode()) == frame
 
 
+@pytest.mark.threat("C1", "C2", "C13")
 @given(st.data())
 def test_a_spoiled_message_is_refused_or_comes_out_canonical(data: st.DataObject) -> None:
     """If a message with repeated, respelt or misplaced members is accepted at all, none of that goes on."""

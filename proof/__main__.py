@@ -14,7 +14,7 @@ try:
 except ImportError:  # pyproject.toml asks for it on Linux only
     from asyncio import new_event_loop  # type: ignore[assignment]
 
-from proof import admission, budget, handovers, leaks, matrix, mutating, outage, usage
+from proof import admission, budget, handovers, hostile, leaks, matrix, mutating, outage, siege, usage
 from proof.client import ProofError
 from proof.figures import note, save
 from relay.config import ConfigError
@@ -76,7 +76,13 @@ def _parser() -> argparse.ArgumentParser:
     without.add_argument("--only", action="append", default=[], metavar="ROW", help="a row, or words of a protection")
     without.add_argument("--jobs", type=int, default=2, help="how many at a time")
     without.set_defaults(run=_mutations)
-    for command in (many, faults, lives, tokens, doors, limits, without):
+    foes = commands.add_parser("hostile", help="hostile clients, one by one and all at once beside others")
+    foes.add_argument("--seconds", type=float, default=60.0, help="with all at once, and as long without any")
+    foes.add_argument("--sessions", type=int, default=20, help="that behave")
+    foes.add_argument("--each", type=int, default=1, help="hostile clients of a kind at once")
+    foes.add_argument("--readers", type=int, default=50, help="clients that do not read")
+    foes.set_defaults(run=_hostile)
+    for command in (many, faults, lives, tokens, doors, limits, without, foes):
         command.add_argument("--json", type=Path, metavar="FILE", help="save every figure here")
     return parser
 
@@ -150,6 +156,14 @@ async def _mutations(options: argparse.Namespace) -> list[str]:
     print(mutating.shown(verdicts))
     save(options.json, mutating.json(verdicts))
     return mutating.broken(verdicts)
+
+
+async def _hostile(options: argparse.Namespace) -> list[str]:
+    chosen = siege.Options(options.seconds, options.sessions, options.each, options.readers)
+    result = await hostile.run(chosen)
+    print(result.tables())
+    save(options.json, result.json())
+    return result.broken()
 
 
 if __name__ == "__main__":

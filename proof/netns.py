@@ -77,17 +77,21 @@ class Cable:
 
     def listener(self) -> socket.socket:
         """A listening TCP socket at the far end; what it accepts lives there too."""
+        listening = self.socket()
+        listening.bind((self.there, 0))
+        listening.listen(64)
+        listening.setblocking(False)
+        return listening
+
+    def socket(self) -> socket.socket:
+        """A TCP socket of the far end. Raises RuntimeError when it can't be had."""
         made: list[socket.socket] = []
 
         def inside() -> None:  # a thread has a namespace of its own to leave; a socket stays where it was made
             with (Path("/run/netns") / self._name).open() as namespace:
                 if ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), _CLONE_NEWNET):
                     return
-            listening = socket.socket()
-            listening.bind((self.there, 0))
-            listening.listen(64)
-            listening.setblocking(False)
-            made.append(listening)
+            made.append(socket.socket())
 
         thread = threading.Thread(target=inside)
         thread.start()

@@ -76,21 +76,23 @@ class TenantKeys:
 
 
 def credential_of(headers: MultiMapping[str], protocols: Iterable[str], query: str) -> Presented | None:
-    """The one credential of a handshake, wherever its client put it; None when there is none, or two that differ.
+    """The one credential of a handshake, wherever its client put it; None when there is none, or it is ambiguous.
 
     Places (each used by some released client): the `x-goog-api-key` header, `Authorization: Bearer` or `Token`,
-    the query's `key` or `access_token`, a subprotocol `relay.key.<credential>`.
+    the query's `key` or `access_token`, a subprotocol `relay.key.<credential>`. SDKs say the same in two of the first
+    three; whatever stands twice in one place, or in a subprotocol and elsewhere, two readers could take differently.
     """
-    found = set(headers.getall("x-goog-api-key", []))
-    for line in headers.getall("Authorization", []):
-        scheme, _, value = line.partition(" ")
-        if scheme.lower() in {"bearer", "token"}:
-            found.add(value.strip())
-    in_url = {value for name, value in parse_qsl(query) if name in {"key", "access_token"}} - {""}
-    found |= in_url
-    found.update(protocol.removeprefix(PROTOCOL_KEY) for protocol in protocols if protocol.startswith(PROTOCOL_KEY))
-    found.discard("")
-    if len(found) != 1:
+    authorizations = [value.partition(" ") for value in headers.getall("Authorization", [])]
+    in_url = [value for name, value in parse_qsl(query) if name in {"key", "access_token"}]
+    in_protocols = [offer.removeprefix(PROTOCOL_KEY) for offer in protocols if offer.startswith(PROTOCOL_KEY)]
+    places = [
+        headers.getall("x-goog-api-key", []),
+        [value.strip() if scheme.lower() in {"bearer", "token"} else "" for scheme, _, value in authorizations],
+        in_url,
+    ]
+    found = {value for place in [*places, in_protocols] for value in place} - {""}
+    twice = any(len(place) > 1 for place in [*places, in_protocols])
+    if len(found) != 1 or twice or (in_protocols and any(map(any, places))):
         return None
     credential = found.pop()
     return Presented(Secret(credential), bool(in_url)) if len(credential) <= _MAX_CREDENTIAL_CHARACTERS else None

@@ -36,6 +36,8 @@ _KEY_TYPES = {"RS": "RSA", "PS": "RSA", "ES": "EC"}
 _CURVES = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521"}
 _MIN_RSA_BITS = 2048
 _MAX_USER_CHARACTERS = 128
+_END_OF_TIME = 2**53
+"""Seconds beyond which numbers are no times, and soon no floats either."""
 
 _log = structlog.get_logger()
 
@@ -91,7 +93,7 @@ class KeySet:
     async def _renew(self) -> None:
         asked_at = self._clock()
         async with self._lock:
-            if self._fetched_at is not None and self._fetched_at >= asked_at - REFETCH_S:
+            if self._fetched_at is not None and self._fetched_at > asked_at - REFETCH_S:
                 return  # somebody else has just done it
             self._fetched_at = self._clock()
             try:
@@ -131,9 +133,12 @@ class JwtTokens:
         text = token.reveal()
         if not _SHAPE.fullmatch(text):
             return None
-        header, claims = (_object(part) for part in text.split(".")[:2])
+        try:
+            header, claims = (_object(part) for part in text.split(".")[:2])
+        except (ValueError, RecursionError):
+            return None
         # Looked at before the signature only to choose among what is configured, and to refuse.
-        if header is None or claims is None or not self._is_for_us(header, claims):
+        if not self._is_for_us(header, claims):
             return None
         key = await self.keys.find(header.get("kid"), header["alg"])
         if key is None:
@@ -171,7 +176,8 @@ class JwtTokens:
     def _in_time(self, claims: Mapping[str, Any]) -> bool:
         """Whether the times are whole seconds that make sense; JSON would let them be anything."""
         now, leeway_s = self._clock(), self._provider.leeway_s
-        if any(type(claims[name]) is not int for name in ("exp", "nbf", "iat") if name in claims):
+        times = [claims[name] for name in ("exp", "nbf", "iat") if name in claims]
+        if not all(type(at) is int and 0 <= at < _END_OF_TIME for at in times):
             return False
         exp = claims.get("exp", 0)
         begins = max(claims.get("nbf", 0), claims.get("iat", 0))
@@ -198,14 +204,13 @@ class JwtTokens:
         )
 
 
-def _object(part: str) -> dict[str, Any] | None:
-    """A part of a token, read strictly: one object, no member twice."""
-    try:
-        text = base64.b64decode(part + "=" * (-len(part) % 4), altchars=b"-_", validate=True)
-        value = json.loads(text.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse)
-    except (ValueError, RecursionError):
-        return None
-    return value if type(value) is dict else None
+def _object(part: str) -> dict[str, Any]:
+    """A part of a token, read strictly: one object, no member twice. Raises ValueError, RecursionError."""
+    text = base64.b64decode(part + "=" * (-len(part) % 4), altchars=b"-_", validate=True)
+    value = json.loads(text.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse)
+    if type(value) is not dict:
+        raise ValueError
+    return value
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

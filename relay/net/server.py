@@ -193,7 +193,8 @@ class Server:
             raise RefusedError(405, "method", "a WebSocket begins with GET")
         if request.headers.get(hdrs.UPGRADE, "").lower() != "websocket":
             raise RefusedError(426, "no_upgrade", "this endpoint speaks WebSocket")
-        protocols = [offer.strip() for offer in request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL, "").split(",")]
+        offered = ",".join(request.headers.getall(hdrs.SEC_WEBSOCKET_PROTOCOL, []))
+        protocols = [offer.strip() for offer in offered.split(",")]
         identity = await self._authenticate(request, protocols)
         admitted = parts.tenants[identity.tenant]
         _check_origin(_origins(request), admitted.origins)

@@ -1,6 +1,7 @@
 """Credentials: where they are looked for, and how a tenant's key is recognised."""
 
 import hashlib
+from urllib.parse import parse_qsl
 
 import pytest
 from hypothesis import given
@@ -13,11 +14,16 @@ from relay.net.auth import Identity, TenantKeys, credential_of
 KEY = "relay_key-1"
 
 
-def _found(headers: dict[str, str] | None = None, protocols: list[str] | None = None, query: str = "") -> str | None:
+Headers = dict[str, str] | list[tuple[str, str]]
+Fields = list[tuple[str, str]]
+
+
+def _found(headers: Headers | None = None, protocols: list[str] | None = None, query: str = "") -> str | None:
     credential = credential_of(CIMultiDict(headers or {}), protocols or [], query)
     return credential.secret.reveal() if credential is not None else None
 
 
+@pytest.mark.threat("B5")
 @pytest.mark.parametrize(
     ("headers", "protocols", "query", "expected"),
     [
@@ -27,7 +33,6 @@ def _found(headers: dict[str, str] | None = None, protocols: list[str] | None = 
         ({}, [], "access_token=auth_tokens%2Fa", "auth_tokens/a"),
         ({}, [], "access_token=auth_tokens/a", "auth_tokens/a"),
         ({}, ["relay.v1", f"relay.key.{KEY}"], "", KEY),
-        ({}, [], f"key={KEY}&key={KEY}", KEY),
         ({}, [], "", None),
         ({}, [], "key=", None),
         ({}, [], f"Key={KEY}", None),
@@ -36,21 +41,45 @@ def _found(headers: dict[str, str] | None = None, protocols: list[str] | None = 
         ({"Authorization": "Bearer"}, [], "", None),
         ({"Authorization": f"Basic {KEY}"}, [], "", None),
         ({}, [], f"key={KEY}&key=b", None),
+        ({}, [], f"key={KEY}&key={KEY}", None),
+        ({}, [], f"key={KEY}&access_token={KEY}", None),
+        ([("x-goog-api-key", KEY), ("X-Goog-Api-Key", KEY)], [], "", None),
+        ([("x-goog-api-key", KEY), ("x-goog-api-key", "b")], [], "", None),
+        ([("Authorization", f"Bearer {KEY}"), ("Authorization", "Bearer b")], [], "", None),
+        ([("Authorization", f"Bearer {KEY}"), ("Authorization", "Basic b")], [], "", None),
+        ({"Authorization": f"Bearer {KEY}", "x-goog-api-key": "b"}, [], "", None),
+        ({"Authorization": f"Bearer {KEY}"}, [], "key=b", None),
+        ({}, [f"relay.key.{KEY}", f"relay.key.{KEY}"], "", None),
+        ({}, [f"relay.key.{KEY}"], f"access_token={KEY}", None),
+        ({"x-goog-api-key": KEY}, [f"relay.key.{KEY}"], "", None),
+        ({"x-goog-api-key": KEY}, ["relay.key."], "", None),
         ({"x-goog-api-key": KEY}, ["relay.key.b"], "", None),
         ({"x-goog-api-key": "x" * 4097}, [], "", None),
     ],
 )
 def test_the_credential_is_found_or_refused_as_ambiguous(
-    headers: dict[str, str], protocols: list[str], query: str, expected: str | None
+    headers: Headers, protocols: list[str], query: str, expected: str | None
 ) -> None:
-    """Every place counts, the same value twice is fine, two values are not."""
+    """Every place counts once; SDKs say the same in two of them, and that is fine, but two values are not."""
     assert _found(headers, protocols, query) == expected
 
 
-@given(st.text(max_size=80))
-def test_no_query_breaks_the_search(query: str) -> None:
-    """Whatever stands in the query, the answer is a credential or none."""
-    _found(query=query)
+AS_HTTP_HAS_IT = st.binary(max_size=40).map(lambda raw: raw.decode("utf-8", "surrogateescape"))
+TEXTS = AS_HTTP_HAS_IT | st.sampled_from([KEY, f"Bearer {KEY}", "Token b", ""])
+FIELDS = st.lists(st.tuples(st.sampled_from(["x-goog-api-key", "Authorization"]), TEXTS), max_size=3)
+
+
+@pytest.mark.threat("B5")
+@given(FIELDS, st.lists(TEXTS.map("relay.key.".__add__), max_size=2), TEXTS | TEXTS.map("key=".__add__))
+def test_a_handshake_has_one_credential_or_none(headers: Fields, protocols: list[str], query: str) -> None:
+    """Whatever stands where: nothing breaks, and what is found is all that anybody could read there."""
+    found = _found(headers, protocols, query)
+    said = {word for _, value in headers for word in (value, value.partition(" ")[2].strip())}
+    said |= {protocol.removeprefix("relay.key.") for protocol in protocols}
+    said |= {value for name, value in parse_qsl(query) if name == "key"}
+    assert found is None or found in said
+    if found is not None:
+        TenantKeys().owner(SecretStr(found))
 
 
 def test_a_key_is_known_by_itself_or_by_its_hash() -> None:

@@ -3,6 +3,7 @@
 import importlib
 import random
 import time
+from collections.abc import Callable
 
 from relay.config import ConfigError
 from relay.config.accounting import Budget, ModelPrice, Prices, Quotas, Store, UsageRecords
@@ -86,7 +87,7 @@ def ledger_of(store: Store, password: Secret | None) -> Ledger:
 def tickets_of(store: Store, ledger: Ledger) -> TicketStore:
     """Where tickets are kept: beside the ledger."""
     if store.kind == "sqlite":
-        return SqliteTickets(store.path or MEMORY, time.time)
+        return SqliteTickets(store.path or MEMORY, _steady())
     tickets: TicketStore = importlib.import_module("relay.store.redis_tickets").RedisTickets(ledger)
     return tickets
 
@@ -97,6 +98,13 @@ def roster_of(store: Store, ledger: Ledger) -> RosterStore | None:
         return None
     roster: RosterStore = importlib.import_module("relay.store.redis_roster").RedisRoster(ledger)
     return roster
+
+
+def _steady() -> Callable[[], float]:
+    """The time of day as it was at the start, carried on by a clock that nobody sets and no suspend stops."""
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    ahead_s = time.time() - time.clock_gettime(clock)
+    return lambda: time.clock_gettime(clock) + ahead_s
 
 
 def terms_of(store: Store, usage: UsageRecords) -> Terms:

@@ -113,7 +113,7 @@ class Relay:
         }
         self._keep_books(store_password, webhook_secret)
         tickets = accounting.tickets_of(config.store, self._ledger)
-        tokens = credentials.tokens_of(config.tenants)
+        tokens = credentials.tokens_of(config.tenants, lambda: self.warden.now())
         # Without a token nobody may ask, so there is nobody to tell.
         shared = accounting.roster_of(config.store, self._ledger) if self._admin_token is not None else None
         self._roster = Roster(self.registry, self._tenants, shared, secrets.token_hex(8), __version__)
@@ -129,13 +129,13 @@ class Relay:
             handles=HandleSealer(
                 handle_secret or Secret(secrets.token_urlsafe(32)),
                 config.handles.lifetime,
-                time.time,
+                self.warden.now,
                 upstream.account_of(config.upstream, google_key),
             ),
             registry=self.registry,
             accounts=self._accounts,
             gate=self._gate,
-            desk=Desk(tickets, self.warden, self._metrics, time.time, {}),
+            desk=Desk(tickets, self.warden, self._metrics, self.warden.now, {}),
             metrics=self._metrics,
             diary=self._diary,
             bounds=bounds_of(config),

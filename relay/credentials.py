@@ -1,11 +1,11 @@
 """Settings become what callers are known by: the part of the composition root that deals with keys and tokens."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from relay.config import ConfigError, Tenant, secret_of
+from relay.config.identity import Jwt
 from relay.config.listening import Admin
-from relay.config.sections import Jwt
 from relay.core.secret import Secret
 from relay.net import key_sets
 from relay.net.auth import TenantKeys
@@ -39,19 +39,17 @@ def admin_token_of(settings: Admin) -> Secret | None:
     return token
 
 
-def tokens_of(tenants: Iterable[Tenant]) -> list[JwtTokens]:
+def tokens_of(tenants: Iterable[Tenant], clock: Callable[[], float]) -> list[JwtTokens]:
     """The checks of the tokens that the tenants' identity providers issue, for the tenants that have one."""
-    return [_tokens(tenant.id, tenant.jwt) for tenant in tenants if tenant.jwt is not None]
+    return [_tokens(tenant.id, tenant.jwt, clock) for tenant in tenants if tenant.jwt is not None]
 
 
-def _tokens(tenant: str, settings: Jwt) -> JwtTokens:
-    claims = Claims(settings.claims.end_user, settings.claims.session_seconds)
+def _tokens(tenant: str, settings: Jwt, clock: Callable[[], float]) -> JwtTokens:
+    named = settings.claims
+    claims = Claims(named.end_user, named.tenant, named.session_seconds, named.seconds, named.tokens, named.money)
     algorithms = frozenset[str](settings.algorithms)
     provider = Provider(tenant, settings.issuer, settings.audience, algorithms, claims, settings.leeway)
     if settings.keys_file is not None:
-        return JwtTokens(provider, KeySet(key_sets.from_file(settings.keys_file), time.monotonic), time.time)
-    return JwtTokens(
-        provider,
-        KeySet(key_sets.from_url(settings.jwks_url or "", settings.private_network), time.monotonic),
-        time.time,
-    )
+        return JwtTokens(provider, KeySet(key_sets.from_file(settings.keys_file), time.monotonic), clock)
+    keys = KeySet(key_sets.from_url(settings.jwks_url or "", settings.private_network), time.monotonic)
+    return JwtTokens(provider, keys, clock)

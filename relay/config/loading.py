@@ -70,7 +70,7 @@ def _combinations(tree: Mapping[str, Any]) -> list[str]:
     demo = _mapping(tree.get("demo")).get("tenant")
     tenants = tree.get("tenants")
     seen: set[Any] = set()
-    pairs: list[tuple[Any, ...]] = []
+    providers: dict[tuple[Any, Any], Any] = {}
     for index, tenant in enumerate(map(_mapping, tenants) if isinstance(tenants, list) else ()):
         here, name, policy = f"tenants[{index}]", tenant.get("id"), tenant.get("policy")
         if isinstance(name, str):
@@ -80,10 +80,12 @@ def _combinations(tree: Mapping[str, Any]) -> list[str]:
         if isinstance(policy, str) and policy not in policies:
             known = ", ".join(sorted(map(str, policies))) or "none"
             problems.append(f'{here}.policy: no policy is named "{policy}" (there are: {known})')
-        pair = tuple(_mapping(tenant.get("jwt")).get(key) for key in ("issuer", "audience"))
-        if pair in pairs and pair != (None, None):
-            problems.append(f"{here}.jwt: an earlier tenant has the same issuer and audience")
-        pairs.append(pair)
+        jwt = _mapping(tenant.get("jwt"))
+        provider, told_by = (jwt.get("issuer"), jwt.get("audience")), _mapping(jwt.get("claims")).get("tenant")
+        if provider in providers and provider != (None, None) and (told_by is None or told_by != providers[provider]):
+            words = "an earlier tenant has the same issuer and audience: name one claims.tenant for both"
+            problems.append(f"{here}.jwt: {words}")
+        providers.setdefault(provider, told_by)
         has_key = tenant.get("keys") or tenant.get("key_files") or tenant.get("jwt")
         if not has_key and (demo is None or demo != name):
             problems.append(f"{here}: needs keys, key_files or jwt, or nobody can connect as it")

@@ -13,6 +13,7 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_va
 from relay.config.accounting import Prices, Quotas, Store, UsageRecords
 from relay.config.base import PRIVATE_NETWORK, Name, is_here
 from relay.config.base import Section as _Section
+from relay.config.identity import Jwt
 from relay.config.listening import Admin, Listen
 from relay.config.units import Bytes, Seconds
 from relay.core import policy as core
@@ -145,47 +146,6 @@ class PolicyRule(_Section):
     @classmethod
     def _known_paths(cls, paths: list[str]) -> list[str]:
         return [_canonical_path(path) for path in paths]
-
-
-class JwtClaims(_Section):
-    """Which claims of a token say what."""
-
-    end_user: str = Field("sub", description="Who the end user is; a token without it is refused.")
-    session_seconds: str | None = Field(None, description="Longest session, a number of seconds.")
-
-
-class Jwt(_Section):
-    """Tokens of a tenant's own identity provider, instead of tickets; tickets.md tells more."""
-
-    issuer: str = Field(min_length=1, description="What `iss` must be, exactly.")
-    audience: str = Field(min_length=1, description="What `aud` must be, exactly; a list is refused.")
-    jwks_url: str | None = Field(None, description="Address of its key set: https://, or http:// on this machine.")
-    private_network: bool = Field(False, description=PRIVATE_NETWORK)
-    keys_file: Path | None = Field(None, description="Or a file with the key set (JWKS).")
-    algorithms: list[Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"]] = Field(
-        ["RS256", "ES256"], min_length=1, description="Signatures that are accepted."
-    )
-    claims: JwtClaims = Field(JwtClaims(), description="Which claims say what.")
-    leeway: Seconds = Field(10.0, ge=0, le=300, description="How much clocks may differ.")
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if (self.jwks_url is None) == (self.keys_file is None):
-            raise ValueError("needs jwks_url or keys_file, and not both")
-        if self.keys_file is not None and not self.keys_file.is_file():
-            raise ValueError("keys_file: no such file")
-        return self
-
-    @field_validator("jwks_url")
-    @classmethod
-    def _secure(cls, url: str | None) -> str | None:
-        if url is None:
-            return url
-        parts = urlsplit(url)
-        local = parts.scheme == "http" and is_here(url)
-        if not parts.hostname or parts.username or not (local or parts.scheme == "https"):
-            raise ValueError("must be an https:// address without a user")
-        return url
 
 
 class Tenant(_Section):

@@ -105,11 +105,11 @@ class Allotment:
         return (self.seconds, self.tokens, self.nanos) != (None, None, None)
 
     def spent(self, used: "Allotment") -> str | None:
-        """The first limit that is reached, in words for a client."""
-        for name, words in (("seconds", "seconds"), ("tokens", "tokens"), ("nanos", "money")):
+        """The first limit that is reached, in a word for a client."""
+        for name, word in (("seconds", "seconds"), ("tokens", "tokens"), ("nanos", "money")):
             limit = getattr(self, name)
             if limit is not None and (getattr(used, name) or 0) >= limit:
-                return f"{words} of this ticket"
+                return word
         return None
 
 
@@ -135,6 +135,11 @@ class Grant:
     def subject(self) -> str:
         """To whom its resumption handles belong: the end user, over several tickets, or else the ticket."""
         return f"user:{self.end_user}" if self.end_user else f"grant:{self.id}"
+
+    def spent(self, used: Allotment) -> str | None:
+        """Which of its limits is reached, in words for a client."""
+        word = self.allotment.spent(used)
+        return None if word is None else f"{word} of this {'ticket' if self.ticket else 'token'}"
 
     def marks(self, tenant: str) -> list[str]:
         """The marks under which it may be revoked."""
@@ -194,8 +199,12 @@ class TicketStore(Protocol):
         """Close it."""
         ...
 
+    async def now(self) -> float:
+        """The store's time, in Unix seconds: the same for all replicas, whatever their own clocks say."""
+        ...
+
     async def add(self, ticket_id: str, stub: Stub) -> None:
-        """Keep a new ticket until it expires."""
+        """Keep a new ticket until it expires; one that is there already stays as it is."""
         ...
 
     async def find(self, ticket_id: str) -> Stub | None:

@@ -9,6 +9,7 @@ import asyncio
 import base64
 import hashlib
 import json
+import math
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -17,9 +18,11 @@ from typing import Any
 import jwt
 import structlog
 
+from relay.core.prices import NANOS
 from relay.core.secret import Secret
-from relay.core.tickets import Grant
+from relay.core.tickets import Allotment, Grant
 from relay.net.auth import Identity
+from relay.net.tickets import MintError, positive
 
 REFETCH_S = 30.0
 """How often a key set is fetched at most, whatever tokens ask for."""
@@ -36,6 +39,14 @@ _KEY_TYPES = {"RS": "RSA", "PS": "RSA", "ES": "EC"}
 _CURVES = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521"}
 _MIN_RSA_BITS = 2048
 _MAX_USER_CHARACTERS = 128
+_OPTIONS: Any = {
+    "require": ["exp", "iss", "aud"],
+    "strict_aud": True,
+    # `_in_time` judges these, by a clock that all replicas share; the library knows only this machine's.
+    "verify_exp": False,
+    "verify_nbf": False,
+    "verify_iat": False,
+}
 _END_OF_TIME = 2**53
 """Seconds beyond which numbers are no times, and soon no floats either."""
 
@@ -47,11 +58,17 @@ Fetch = Callable[[], Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """Which claims say what."""
+    """Which claims say what; None for what no claim says."""
 
     end_user: str = "sub"
+    tenant: str | None = None
+    """Which of the tenants that share an issuer and an audience."""
     session_s: str | None = None
     """Longest session, in seconds."""
+    seconds: str | None = None
+    """What all sessions of the token may use together, as `tokens` and `money`."""
+    tokens: str | None = None
+    money: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +168,7 @@ class JwtTokens:
                 algorithms=[header["alg"]],
                 audience=provider.audience,
                 issuer=provider.issuer,
-                leeway=provider.leeway_s,
-                options={"require": ["exp", "iss", "aud"], "strict_aud": True},
+                options=_OPTIONS,
             )
         except (jwt.PyJWTError, ValueError, TypeError, OverflowError):
             return None
@@ -170,6 +186,7 @@ class JwtTokens:
             and kind.lower() in _TYPES
             and claims.get("iss") == provider.issuer
             and claims.get("aud") == provider.audience
+            and (provider.claims.tenant is None or claims.get(provider.claims.tenant) == provider.tenant)
             and self._in_time(claims)
         )
 
@@ -190,17 +207,25 @@ class JwtTokens:
             return None
         if not end_user or not end_user.isprintable():
             return None  # a token without an end user could not be told from another one's
-        session_s: Any = None
-        if names.session_s is not None:
-            session_s = claims.get(names.session_s)
-            if type(session_s) not in (int, float) or not 0 < session_s <= 1e9:
-                return None
+        try:
+            session_s, seconds, tokens, money = (
+                None if name is None else positive(claims.get(name), name)
+                for name in (names.session_s, names.seconds, names.tokens, names.money)
+            )
+        except MintError:
+            return None  # a limit that is not there, or is none, can't be kept
         expires_at = claims["exp"] + self._provider.leeway_s
         digest = hashlib.sha256(text.encode()).hexdigest()
         # Revoked by a mark that is newer than the token; one that does not say when it was issued is older than any.
         issued_at = float(claims.get("iat", 0))
+        allotment = Allotment(
+            seconds,
+            None if tokens is None else math.ceil(tokens),
+            None if money is None else math.ceil(money * NANOS),
+        )
         return Identity(
-            self._provider.tenant, Grant(digest, False, issued_at, expires_at, end_user, session_s=session_s)
+            self._provider.tenant,
+            Grant(digest, False, issued_at, expires_at, end_user, allotment=allotment, session_s=session_s),
         )
 
 

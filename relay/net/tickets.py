@@ -39,6 +39,10 @@ _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\
 _LABEL = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,62}")
 _OWN = {"endUser", "labels", "limits"}
 _LIMITS = {"seconds", "tokens", "money", "sessionSeconds"}
+_STORED_LIMITS = {"seconds", "tokens", "nanos", "session_s"}
+_MOST = 1e9 * NANOS
+_SLACK_S = 60.0
+"""Between the minter's idea of the store's time and the store's own."""
 
 
 class MintError(Exception):
@@ -61,7 +65,7 @@ def id_of(name: Secret) -> str:
 
 
 def mint(body: bytes, tenant: str, policy: Policy, now: float) -> Minted:
-    """Read a request for a ticket; `now` is in Unix seconds. Raises MintError."""
+    """Read a request for a ticket; `now` is the store's time. Raises MintError."""
     asked = _members(_parsed(body), _SPELLINGS, "")
     uses = asked.get("uses", 1)
     if type(uses) is not int or not 0 <= uses <= MAX_USES:
@@ -85,45 +89,33 @@ def mint(body: bytes, tenant: str, policy: Policy, now: float) -> Minted:
 
 
 def grant_of(ticket_id: str, stub: Stub) -> tuple[str, Grant]:
-    """The tenant of a stored ticket and what it grants. Raises LedgerError for what `mint` did not write.
+    """The tenant of a stored ticket and what it grants. Raises LedgerError for what `mint` can't have written.
 
-    A store is shared, so a record is read as strictly as the request that made it.
+    Others may be able to write where tickets are kept: what comes from there is read as strictly as a request.
     """
     try:
         record = json.loads(stub.record)
-        limits = {name: _stored_limit(limit) for name, limit in record["limits"].items()}
+        tenant, limits = record["tenant"], record["limits"]
+        constraint = constraint_of(record["setup"], ",".join(record["mask"]))
         grant = Grant(
             ticket_id,
             True,
             stub.issued_at,
             stub.expires_at,
-            _word(record["end_user"], "end_user"),
+            _word(record["end_user"], ""),
             _labels(record["labels"]),
             Allotment(limits.get("seconds"), limits.get("tokens"), limits.get("nanos")),
             limits.get("session_s"),
-            _stored_constraint(record["setup"], record["mask"]),
+            None if isinstance(constraint, Refusal) else constraint,
         )
-        tenant = record["tenant"]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, MintError):
-        tenant = None
-    if type(tenant) is not str:
+        amounts = [type(amount) in (int, float) and 0 < amount <= _MOST for amount in limits.values()]
+        lasts_s = stub.expires_at - stub.issued_at
+    except (MintError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise LedgerError("a stored ticket can't be read") from None
+    known = limits.keys() <= _STORED_LIMITS and type(tenant) is str and not isinstance(constraint, Refusal)
+    if not (known and all(amounts) and 0 <= stub.uses <= MAX_USES and lasts_s <= MAX_LIFE_S + _SLACK_S):
         raise LedgerError("a stored ticket can't be read")
     return tenant, grant
-
-
-def _stored_limit(limit: Any) -> Any:
-    if type(limit) not in (int, float) or not 0 < limit <= 1e9 * NANOS:
-        raise ValueError
-    return limit
-
-
-def _stored_constraint(setup: Any, mask: list[str]) -> Constraint | None:
-    if setup is None:
-        return None
-    found = constraint_of(setup, ",".join(mask))
-    if isinstance(found, Refusal):
-        raise ValueError
-    return found
 
 
 _SPELLINGS = {
@@ -225,15 +217,16 @@ def _limits(value: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, stored in (("seconds", "seconds"), ("sessionSeconds", "session_s")):
         if name in limits:
-            found[stored] = _positive(limits[name], f"relay.limits.{name}")
+            found[stored] = positive(limits[name], f"relay.limits.{name}")
     if "tokens" in limits:
-        found["tokens"] = math.ceil(_positive(limits["tokens"], "relay.limits.tokens"))
+        found["tokens"] = math.ceil(positive(limits["tokens"], "relay.limits.tokens"))
     if "money" in limits:
-        found["nanos"] = math.ceil(_positive(limits["money"], "relay.limits.money") * NANOS)
+        found["nanos"] = math.ceil(positive(limits["money"], "relay.limits.money") * NANOS)
     return found
 
 
-def _positive(value: Any, path: str) -> float:
+def positive(value: Any, path: str) -> float:
+    """A limit as JSON has it. Raises MintError, which names the path."""
     if type(value) is str:  # proto3 JSON writes durations and big numbers as texts
         value = (
             duration_s(value)

@@ -6,6 +6,7 @@ fails for a while delays revocations and per-ticket limits, never the end of a t
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
@@ -14,7 +15,7 @@ from relay.core.closing import Close, CloseReason
 from relay.core.events import BudgetSpent, CredentialOver
 from relay.core.ledger import LedgerError
 from relay.core.session import Session
-from relay.core.tickets import Allotment, Grant, TicketStore, Use
+from relay.core.tickets import Allotment, Grant, Stub, TicketStore, Use
 from relay.metrics import Metrics
 from relay.net.registry import Live, Registry
 from relay.net.tickets import grant_of
@@ -43,11 +44,12 @@ class Warden:
         clock: Callable[[], float],
         chores: Sequence[Callable[[], Awaitable[None]]] = (),
     ) -> None:
-        """`clock` gives Unix seconds; `chores` are further things to look after at each round, such as key sets."""
+        """`clock` gives Unix seconds, until the store has said its own; `chores` are further things to look after, such
+        as key sets."""
         self._store = store
         self._registry = registry
         self._metrics = metrics
-        self._clock = clock
+        self._ahead_s = clock() - time.monotonic()
         self._chores = chores
         self._revoked: dict[str, float] = {}
         self._polled_at = 0.0
@@ -55,19 +57,30 @@ class Warden:
         self._newest = 0.0
         self._failing = False
         self._stopping = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def now(self) -> float:
+        """The store's time, as far as is known, carried on by the clock that nobody sets: wall clocks may jump, and
+        those of replicas differ."""
+        return time.monotonic() + self._ahead_s
 
     async def start(self) -> None:
         """Open the store, learn what is revoked, begin to watch. Raises LedgerError."""
         await self._store.start()
         await self._round()
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="warden")
+        await self._do_chores()
+        loop = asyncio.get_running_loop()
+        self._tasks = [
+            loop.create_task(self._every_look(self._round), name="warden"),
+            # Apart, because an identity provider that hangs must not hold up the end of anybody's session.
+            loop.create_task(self._every_look(self._do_chores), name="warden's chores"),
+        ]
 
     async def stop(self) -> None:
         """Stop watching and close the store."""
         self._stopping.set()
-        if self._task is not None:
-            await self._task
+        for task in self._tasks:
+            await task
         with contextlib.suppress(LedgerError):
             await self._store.stop()
 
@@ -81,21 +94,23 @@ class Warden:
         Raises LedgerError.
         """
         grant = live.grant
-        if grant is None or not grant.ticket:
+        if grant is None:
             return None
         if grant.allotment.limited:
-            spent = grant.allotment.spent(await self._store.spend(grant.id, live.id, Allotment()))
+            if not grant.ticket:  # a token is not in the store by itself
+                await self._store.add(grant.id, Stub("", 0, grant.expires_at, grant.expires_at))
+            spent = grant.spent(await self._store.spend(grant.id, live.id, Allotment()))
             if spent is not None:
                 return Close(CloseReason.BUDGET_SPENT, spent)
-        if not new:
+        if not new or not grant.ticket:
             return None
         use = await self._store.use(grant.id, live.id)
         self._metrics.tickets.labels(live.tenant, use.value).inc()
         return None if use is Use.USED else Close(CloseReason.TICKET_REFUSED, _WORDS[use])
 
     async def close(self, live: Live, used: Allotment) -> None:
-        """Note what a session of a limited ticket has used when it ends."""
-        if live.grant is not None and live.grant.ticket and live.grant.allotment.limited:
+        """Note what a session of a limited ticket or token has used when it ends."""
+        if live.grant is not None and live.grant.allotment.limited:
             with contextlib.suppress(LedgerError):
                 await self._store.spend(live.grant.id, live.id, used)
 
@@ -107,8 +122,7 @@ class Warden:
         kind, _, rest = mark.partition(":")
         tenant, _, ticket_id = rest.partition(":")
         # A ticket's name says nothing of whose it is: another tenant's is left alone, and its mark fits nothing.
-        stub = await self._store.find(ticket_id) if kind == "ticket" else None
-        own = stub is not None and grant_of(ticket_id, stub)[0] == tenant
+        own = kind == "ticket" and await self._owner(ticket_id) == tenant
         await self._store.revoke(mark, ticket_id if own else None)
         self._metrics.revocations.labels(kind).inc()
         before = len(self._registry)
@@ -116,12 +130,21 @@ class Warden:
         _log.info("revoked", kind=kind)
         return before - len(self._registry)
 
-    async def _run(self) -> None:
+    async def _owner(self, ticket_id: str) -> str | None:
+        with contextlib.suppress(LedgerError):  # one that can't be read opens nothing, and its sessions end by the mark
+            stub = await self._store.find(ticket_id)
+            return None if stub is None else grant_of(ticket_id, stub)[0]
+        return None
+
+    async def _every_look(self, work: Callable[[], Awaitable[None]]) -> None:
         while not self._stopping.is_set():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):
                     await self._stopping.wait()
-            await self._round()
+            await work()
+
+    async def _do_chores(self) -> None:
+        await asyncio.gather(*(chore() for chore in self._chores))
 
     async def _round(self) -> None:
         self._judge()
@@ -137,8 +160,6 @@ class Warden:
         except LedgerError as error:
             self._note(error)
         self._judge()  # the store may have taken its time
-        for chore in self._chores:
-            await chore()
 
     def _note(self, failure: LedgerError | None) -> None:
         if failure is not None and not self._failing:
@@ -147,7 +168,7 @@ class Warden:
 
     def _judge(self) -> None:
         """End every session whose credential has expired or was revoked."""
-        now = self._clock()
+        now = self.now()
         for live in self._registry:
             if live.grant is None:
                 continue
@@ -157,8 +178,11 @@ class Warden:
                 _tell(live, CloseReason.CREDENTIAL_REVOKED)
 
     async def _poll(self) -> None:
+        self._ahead_s = await self._store.now() - time.monotonic()
         news = await self._store.revocations(max(self._newest - OVERLAP_S, 0.0))
-        fresh = {mark: at for mark, at in news.items() if self._revoked.get(mark) != at}
+        # A mark from the future is none of ours, and would hide all that come before it.
+        latest = self.now() + OVERLAP_S
+        fresh = {mark: at for mark, at in news.items() if self._revoked.get(mark) != at and at <= latest}
         if not fresh:
             return
         self._revoked.update(fresh)
@@ -170,14 +194,20 @@ class Warden:
         self._judge()
 
     async def _spend(self, now: float) -> None:
+        failure: LedgerError | None = None
         for live in self._registry:
             grant, driver = live.grant, live.driver
-            if grant is None or driver is None or not (grant.ticket and grant.allotment.limited):
+            if grant is None or driver is None or not grant.allotment.limited:
                 continue
-            used = await self._store.spend(grant.id, live.id, used_by(driver.session, now))
-            over = grant.allotment.spent(used)
+            try:
+                over = grant.spent(await self._store.spend(grant.id, live.id, used_by(driver.session, now)))
+            except LedgerError as error:  # of this one, perhaps: the others have limits too
+                failure = error
+                continue
             if over is not None:
                 driver.dispatch(BudgetSpent(over))
+        if failure is not None:
+            raise failure
 
 
 def used_by(session: Session, now: float) -> Allotment:

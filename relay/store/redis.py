@@ -200,7 +200,8 @@ class RedisLedger:
         try:
             async with asyncio.timeout(QUEUE_S), self._slots:
                 return await self._tried(call)
-        except ResponseError as error:  # the server is well; what it has of this tenant, or its memory, is not
+        except (ResponseError, UnicodeDecodeError) as error:
+            # The server is well; what it has of this tenant, or its memory, is not.
             raise _UnreadableError(f"{type(error).__name__} from Redis") from None
         except (RedisError, OSError) as error:  # TimeoutError is an OSError
             self._rests_until = time.monotonic() + REST_S

@@ -8,14 +8,14 @@ import json
 import math
 from typing import Any
 
-import orjson
-
 from relay.core.ledger import LedgerError
 from relay.core.tickets import Allotment, Stub, Use
 from relay.store.redis import RedisLedger
 from relay.store.sqlite_tickets import KEEP_REVOCATIONS_S
 
 _REVOKED = "relay:{!}:revoked"
+_MOST = 2.0**60
+"""More than any ticket may use of anything."""
 
 _NOW = """
 local time = redis.call('TIME')
@@ -26,6 +26,7 @@ _ADD = (
     _NOW
     + """
 local stub = cjson.decode(ARGV[1])
+if redis.call('EXISTS', KEYS[1]) == 1 then return 'known' end
 redis.call('HSET', KEYS[1], 'record', stub.record, 'uses', stub.uses, 'new_until', stub.new_until,
   'expires_at', stub.expires_at, 'issued_at', string.format('%.6f', now))
 redis.call('PEXPIRE', KEYS[1], math.max(math.ceil((stub.expires_at - now) * 1000), 1))
@@ -82,6 +83,11 @@ class RedisTickets:
     async def stop(self) -> None:
         """The ledger closes it."""
 
+    async def now(self) -> float:
+        """The server's time. Raises LedgerError."""
+        seconds, microseconds = await self._ledger.ask(lambda redis: redis.time())
+        return float(seconds) + float(microseconds) / 1e6
+
     async def add(self, ticket_id: str, stub: Stub) -> None:
         """Keep a new ticket. Raises LedgerError."""
         message = {name: getattr(stub, name) for name in ("record", "uses", "new_until", "expires_at")}
@@ -109,10 +115,7 @@ class RedisTickets:
         """Note what a session has used. Raises LedgerError."""
         keys = [_key(ticket_id, "ticket"), _key(ticket_id, "spent")]
         amounts = json.dumps([used.seconds or 0.0, used.tokens or 0, used.nanos or 0])
-        try:
-            rows = [_spent(row) for row in await self._eval(_SPEND, keys, session, amounts)]
-        except ValueError:
-            raise LedgerError("what a ticket has used can't be read") from None
+        rows = [_amounts(row) for row in await self._eval(_SPEND, keys, session, amounts)]
         seconds, tokens, nanos = (sum(column) for column in zip(*rows, strict=True)) if rows else (0.0, 0, 0)
         return Allotment(seconds, tokens, nanos)
 
@@ -131,12 +134,19 @@ class RedisTickets:
         return await self._ledger.ask(lambda redis: redis.eval(script, len(keys), *keys, *arguments))
 
 
-def _spent(row: str) -> tuple[float, int, int]:
-    """What one session noted. Raises ValueError for anything that `spend` did not write."""
-    match orjson.loads(row):
-        case [int() | float() as seconds, int(tokens), int(nanos)] if min(seconds, tokens, nanos) >= 0:
-            return seconds, tokens, nanos
-    raise ValueError
+def _amounts(row: str) -> list[float]:
+    """What one session has used; only such numbers as we write, for one that is none or negative would be a credit."""
+    try:
+        amounts = json.loads(row)
+    except (ValueError, RecursionError):
+        amounts = None
+    if (
+        type(amounts) is not list
+        or len(amounts) != 3
+        or not all(type(amount) in (int, float) and 0 <= amount < _MOST for amount in amounts)
+    ):
+        raise LedgerError("what a ticket has used can't be read")
+    return amounts
 
 
 def _key(ticket_id: str, what: str) -> str:

@@ -49,6 +49,10 @@ class SqliteTickets:
         """Close the file, if it is open. Raises LedgerError."""
         await self._file.stop()
 
+    async def now(self) -> float:
+        """This process's own time: there is no other."""
+        return self._clock()
+
     async def add(self, ticket_id: str, stub: Stub) -> None:
         """Keep a new ticket. Raises LedgerError."""
         await self._file.ask(self._add, ticket_id, stub)
@@ -78,7 +82,7 @@ class SqliteTickets:
     def _add(self, ticket_id: str, stub: Stub) -> None:
         self._prune()
         row = (ticket_id, stub.record, stub.uses, stub.new_until, stub.expires_at, self._clock())
-        self._file.db.execute("INSERT INTO tickets VALUES (?, ?, ?, ?, ?, ?)", row)
+        self._file.db.execute("INSERT OR IGNORE INTO tickets VALUES (?, ?, ?, ?, ?, ?)", row)
 
     def _find(self, ticket_id: str) -> Stub | None:
         row = self._file.db.execute(

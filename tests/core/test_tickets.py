@@ -111,14 +111,17 @@ def test_what_a_ticket_fixes_cannot_be_changed_later() -> None:
     [
         (Allotment(), Allotment(9e9, 9, 9), None),
         (Allotment(seconds=60), Allotment(59.9, 0, 0), None),
-        (Allotment(seconds=60), Allotment(60.0, 0, 0), "seconds of this ticket"),
-        (Allotment(tokens=5, nanos=7), Allotment(1.0, 5, 0), "tokens of this ticket"),
-        (Allotment(nanos=7), Allotment(1.0, 5, 8), "money of this ticket"),
+        (Allotment(seconds=60), Allotment(60.0, 0, 0), "seconds"),
+        (Allotment(tokens=5, nanos=7), Allotment(1.0, 5, 0), "tokens"),
+        (Allotment(nanos=7), Allotment(1.0, 5, 8), "money"),
     ],
 )
 def test_an_allotment_is_spent_at_its_limit(limits: Allotment, used: Allotment, expected: str | None) -> None:
     """The first limit that is reached is named."""
     assert limits.spent(used) == expected
+    for ticket, words in ((True, "ticket"), (False, "token")):
+        shown = Grant("a", ticket, 0.0, 1.0, allotment=limits).spent(used)
+        assert shown == (expected and f"{expected} of this {words}")
 
 
 def test_handles_belong_to_the_end_user_or_else_to_the_ticket() -> None:

@@ -9,11 +9,16 @@ from typing import Any, get_args
 import aiohttp
 import pytest
 from aiohttp import web
+from pydantic import SecretStr
+from structlog.testing import capture_logs
 
-from relay.config.sections import Jwt
-from relay.net.jwt_tokens import REFETCH_S, KeySet
+from relay.config.identity import Jwt
+from relay.core.tickets import Allotment
+from relay.net import warden
+from relay.net.jwt_tokens import REFETCH_S, Claims, JwtTokens, KeySet, Provider
 from tests.net import outbound
 from tests.net.conftest import PATH, TENANT_KEY, WAIT_S, Running, Start, end_of
+from tests.net.continuing import gone
 from tests.net.hostile_tokens import (
     AUDIENCE,
     EC,
@@ -32,7 +37,7 @@ ALGORITHMS = list(get_args(get_args(Jwt.model_fields["algorithms"].annotation)[0
 """Every one that may be configured."""
 
 
-class Provider:
+class IdentityProvider:
     """An identity provider and an address that nobody should call."""
 
     def __init__(self) -> None:
@@ -50,9 +55,9 @@ class Provider:
 
 
 @pytest.fixture
-async def provider() -> AsyncIterator[Provider]:
+async def provider() -> AsyncIterator[IdentityProvider]:
     """Serves the key set."""
-    made = Provider()
+    made = IdentityProvider()
     application = web.Application()
     application.router.add_get("/jwks", made.keys)
     application.router.add_route("*", "/evil{tail:.*}", made.trap)
@@ -64,7 +69,7 @@ async def provider() -> AsyncIterator[Provider]:
     await runner.cleanup()
 
 
-async def _relay(start: Start, provider: Provider, **more: Any) -> Running:
+async def _relay(start: Start, provider: IdentityProvider, **more: Any) -> Running:
     settings = {"issuer": ISSUER, "audience": AUDIENCE, "jwks_url": f"{provider.url}/jwks"} | more
     return await start(tenant={"jwt": settings})
 
@@ -82,7 +87,7 @@ async def _status(running: Running, token: str) -> int:
 @pytest.mark.threat("B6")
 @pytest.mark.parametrize("algorithms", [["RS256", "ES256"], ALGORITHMS], ids=["default", "all"])
 async def test_good_tokens_open_sessions_and_hostile_ones_do_not(
-    start: Start, provider: Provider, algorithms: list[str]
+    start: Start, provider: IdentityProvider, algorithms: list[str]
 ) -> None:
     """About 170 hostile tokens: 401 for each; nothing but the relay is connected to, looked up or opened for them."""
     running = await _relay(start, provider, algorithms=algorithms)
@@ -104,7 +109,9 @@ async def test_good_tokens_open_sessions_and_hostile_ones_do_not(
 
 @pytest.mark.threat("B6")
 @pytest.mark.parametrize("key", ["jku", "x5u", "kid", "iss", "signed by its own key"])
-async def test_evil_addresses_inside_signed_tokens_are_not_called(start: Start, provider: Provider, key: str) -> None:
+async def test_evil_addresses_inside_signed_tokens_are_not_called(
+    start: Start, provider: IdentityProvider, key: str
+) -> None:
     """A server listens at the address in the token, and hears nothing: not even a connection."""
     running = await _relay(start, provider)
     evil = f"{provider.url}/evil"
@@ -119,7 +126,7 @@ async def test_evil_addresses_inside_signed_tokens_are_not_called(start: Start, 
 
 
 @pytest.mark.threat("B6")
-async def test_a_token_of_a_mebibyte_is_not_read(start: Start, provider: Provider) -> None:
+async def test_a_token_of_a_mebibyte_is_not_read(start: Start, provider: IdentityProvider) -> None:
     """The listener's parser ends it before there is a request, wherever it stands."""
     running = await _relay(start, provider)
     token = good(pad="x" * 2**20)
@@ -178,7 +185,7 @@ async def test_a_key_that_has_just_appeared_is_found() -> None:
 
 
 @pytest.mark.threat("B6")
-async def test_a_crowd_of_unknown_keys_is_refused(start: Start, provider: Provider) -> None:
+async def test_a_crowd_of_unknown_keys_is_refused(start: Start, provider: IdentityProvider) -> None:
     """Through the listener too: a thousand handshakes, and the provider hears of none of them."""
     running = await _relay(start, provider)
     for batch in range(20):
@@ -188,7 +195,7 @@ async def test_a_crowd_of_unknown_keys_is_refused(start: Start, provider: Provid
 
 
 @pytest.mark.threat("B7")
-async def test_a_session_ends_when_its_token_does(start: Start, provider: Provider) -> None:
+async def test_a_session_ends_when_its_token_does(start: Start, provider: IdentityProvider) -> None:
     """Within 5 s of `exp` and the leeway."""
     running = await _relay(start, provider, leeway="1s")
     expires = int(time.time()) + 2
@@ -201,7 +208,7 @@ async def test_a_session_ends_when_its_token_does(start: Start, provider: Provid
 
 
 @pytest.mark.threat("B8")
-async def test_an_end_user_is_revoked_by_name(start: Start, provider: Provider) -> None:
+async def test_an_end_user_is_revoked_by_name(start: Start, provider: IdentityProvider) -> None:
     """The live session ends, and the token opens no other one; somebody else's still does."""
     running = await _relay(start, provider)
     token = good()
@@ -218,10 +225,71 @@ async def test_an_end_user_is_revoked_by_name(start: Start, provider: Provider) 
 
 async def test_a_key_file_serves_as_well(start: Start, tmp_path: Any) -> None:
     """Static keys, with a claim that limits the session."""
-    file = tmp_path / "keys.json"
-    file.write_text(json.dumps(KEYS))
-    settings = {"issuer": ISSUER, "audience": AUDIENCE, "keys_file": str(file), "claims": {"session_seconds": "max"}}
-    running = await start(tenant={"jwt": settings})
+    running = await _static(start, tmp_path, claims={"session_seconds": "max"})
     assert await _status(running, good()) == 401
     socket = await running.connect(PATH, headers={"Authorization": f"Bearer {good(max=1)}"})
     assert (await end_of(socket))[0] == 1008
+
+
+LIMITED = {"session_seconds": "max", "seconds": "all", "tokens": "words", "money": "budget"}
+
+
+async def test_claims_say_what_a_token_may_use(start: Start, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over all of its sessions, as the limits of a ticket; another token of the same end user has its own."""
+    monkeypatch.setattr(warden, "SPEND_S", 0.2)
+    running = await _static(start, tmp_path, claims=LIMITED)
+    token = good(max=60, all=1, words=1000, budget="0.5")
+    socket = await running.connect(PATH, headers={"Authorization": f"Bearer {token}"})
+    await socket.send_json({"setup": {}})
+    assert await end_of(socket) == (4429, "the budget is used up: seconds of this token")
+    again = await running.connect(PATH, headers={"Authorization": f"Bearer {token}"})
+    await again.send_json({"setup": {}})
+    assert await end_of(again) == (4429, "the budget is used up: seconds of this token")
+    fresh = await running.connect(PATH, headers={"Authorization": f"Bearer {good(max=60, all=9, words=1, budget=1)}"})
+    await fresh.send_json({"setup": {}})
+    async with asyncio.timeout(WAIT_S):
+        assert json.loads((await fresh.receive()).data) == {"setupComplete": {}}
+
+
+@pytest.mark.parametrize("name", ["max", "all", "words", "budget"])
+@pytest.mark.parametrize("value", [..., None, 0, -1, True, "x", "-1", [1], 1e300, ""], ids=repr)
+async def test_a_limit_that_is_none_refuses_its_token(tmp_path: Any, name: str, value: Any) -> None:
+    """What the operator mapped must be there, or a provider's slip would lift the limit."""
+    verifier = _verifier(LIMITED)
+    whole: dict[str, Any] = {"max": 60, "all": 60, "words": 5, "budget": "0.25"}
+    identity = await verifier.verify(SecretStr(good(**whole)))
+    assert identity is not None
+    assert identity.grant is not None
+    assert (identity.grant.session_s, identity.grant.allotment) == (60.0, Allotment(60.0, 5, 250_000_000))
+    assert await verifier.verify(SecretStr(good(**whole | {name: value}))) is None
+
+
+async def test_a_claim_says_which_tenant_a_token_is_for(start: Start, tmp_path: Any) -> None:
+    """Two tenants share a provider; a token without the claim, or with nobody's name, opens nothing."""
+    running = await _static(
+        start, tmp_path, {"id": "other", "policy": "under-test", "jwt": ...}, claims={"tenant": "org"}
+    )
+    with capture_logs() as logs:
+        for org in ("acme", "other"):
+            assert await _status(running, good(org=org)) == 101
+        strange: list[Any] = [..., "nobody", "ACME", ["acme"], None, 1]
+        for value in strange:
+            assert await _status(running, good(org=value)) == 401
+        await gone(running)
+    assert [line["tenant"] for line in logs if line["event"] == "usage"] == ["acme", "other"]
+
+
+def _verifier(claims: dict[str, str]) -> JwtTokens:
+    keys = KeySet(Publisher().fetch, lambda: 1000.0)
+    named = Claims(
+        session_s=claims["session_seconds"], seconds=claims["seconds"], tokens=claims["tokens"], money=claims["money"]
+    )
+    return JwtTokens(Provider("acme", ISSUER, AUDIENCE, frozenset({"RS256"}), named), keys, time.time)
+
+
+async def _static(start: Start, tmp_path: Any, *others: dict[str, Any], **more: Any) -> Running:
+    """A relay with the key set in a file, and further tenants with the same provider."""
+    file = tmp_path / "keys.json"
+    file.write_text(json.dumps(KEYS))
+    settings = {"issuer": ISSUER, "audience": AUDIENCE, "keys_file": str(file)} | more
+    return await start(tenant={"jwt": settings}, tenants=[other | {"jwt": settings} for other in others])

@@ -22,6 +22,7 @@ def main() -> None:
         _debian("chromium"),
         _debian("npm", "nodejs"),
         _debian("redis-server"),
+        _debian("faketime"),
         _debian("nginx", package="nginx-light"),
         _debian("haproxy"),
         _promtool(),

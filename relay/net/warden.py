@@ -15,7 +15,7 @@ from relay.core.closing import Close, CloseReason
 from relay.core.events import BudgetSpent, CredentialOver
 from relay.core.ledger import LedgerError
 from relay.core.session import Session
-from relay.core.tickets import Allotment, Grant, Stub, TicketStore, Use
+from relay.core.tickets import Allotment, Grant, Stub, TicketStore, Use, mark_of_tenant
 from relay.metrics import Metrics
 from relay.net.registry import Live, Registry
 from relay.net.tickets import grant_of
@@ -115,7 +115,7 @@ class Warden:
                 await self._store.spend(live.grant.id, live.id, used)
 
     async def revoke(self, mark: str) -> int:
-        """Revoke what a mark of `relay.core.tickets` stands for, on every replica; live sessions ended here at once.
+        """Revoke what a mark of `relay.core.tickets` stands for, on every replica; how many sessions end here at once.
 
         Raises LedgerError; then nothing may have been revoked.
         """
@@ -125,10 +125,10 @@ class Warden:
         own = kind == "ticket" and await self._owner(ticket_id) == tenant
         await self._store.revoke(mark, ticket_id if own else None)
         self._metrics.revocations.labels(kind).inc()
-        before = len(self._registry)
+        ending = [live for live in self._registry if live.driver is not None and mark in _marks(live)]
         await self._poll()
-        _log.info("revoked", kind=kind)
-        return before - len(self._registry)
+        _log.info("revoked", kind=kind, sessions=len(ending))
+        return len(ending)
 
     async def _owner(self, ticket_id: str) -> str | None:
         with contextlib.suppress(LedgerError):  # one that can't be read opens nothing, and its sessions end by the mark
@@ -189,7 +189,7 @@ class Warden:
         self._newest = max(self._newest, *fresh.values())
         self._revoked = {mark: at for mark, at in self._revoked.items() if at > self._newest - FORGET_S}
         for live in self._registry:  # by the tenant's own key: whoever holds that may come back, but this session ends
-            if live.grant is None and f"tenant:{live.tenant}" in fresh:
+            if live.grant is None and mark_of_tenant(live.tenant) in fresh:
                 _tell(live, CloseReason.CREDENTIAL_REVOKED)
         self._judge()
 
@@ -214,6 +214,10 @@ def used_by(session: Session, now: float) -> Allotment:
     """What one session has used of its ticket's limits; `now` is on the clock of timers."""
     spent = session.tab.spent
     return Allotment(session.tab.times(now).session_s, spent.tokens, spent.nanos)
+
+
+def _marks(live: Live) -> list[str]:
+    return live.grant.marks(live.tenant) if live.grant is not None else [mark_of_tenant(live.tenant)]
 
 
 def _tell(live: Live, reason: CloseReason) -> None:

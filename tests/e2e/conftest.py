@@ -13,6 +13,7 @@ import pytest
 import trustme
 import yaml
 
+from tests.e2e.sdk import page
 from tests.e2e.sdk.director import Director, Stage
 from tests.e2e.sdk.driving import clients
 from tests.e2e.sdk.scenarios import GOOGLE_KEY, POLICIES, STORY, tenant_key
@@ -54,7 +55,19 @@ def page_url() -> Iterator[str]:
 
 
 class QuietHandler(SimpleHTTPRequestHandler):
-    """Serves files without a line on standard error for each."""
+    """Serves files, and the page with the SDK in it, without a line on standard error for each."""
+
+    def do_GET(self) -> None:
+        """Answer with what there is."""
+        found = page.asset(self.path)
+        if found is None:
+            super().do_GET()
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", found[0])
+        self.send_header("Content-Length", str(len(found[1])))
+        self.end_headers()
+        self.wfile.write(found[1])
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class calls it that
         """Say nothing."""

@@ -29,10 +29,12 @@ One YAML file, by convention `relay.yaml`, read by `relay serve --config FILE`. 
 at once, each with its path, or prints the effective configuration with secrets masked; `relay check --json-schema`
 prints a JSON Schema for editors (`# yaml-language-server: $schema=relay.schema.json` in the first line).
 
-- **Secrets** never stand in the file: `"${NAME}"` takes an environment variable, `"${NAME:-text}"` has a default, and
-  the `*_file` keys name a file. A tenant's key may stand there as its hash, `"sha256:…"`, as `relay token` prints it.
+- **Secrets** never stand in the file: `"${NAME}"` takes an environment variable, and the `*_file` keys name a file. A
+  tenant's key may stand there as its hash, `"sha256:…"`, as `relay token` prints it.
+- **Variables** may be part of any other text, and have a default there: `"${NAME:-text}"`. What they hold is text, not
+  YAML, and no further variable. The environment sets nothing that the file does not ask it for.
 - **Durations** are a number and a unit: `250ms`, `10s`, `5m`, `2h`, `1d`. **Sizes** too: `512B`, `256KiB`, `16MiB`.
-- **Unknown keys are errors**, so a misspelt limit can't be silently off.
+- **Unknown keys are errors**, so a misspelt limit can't be silently off; so is a key that stands twice.
 - `--set a.b=c` on the command line replaces one key; an element of a list is named by its number (`tenants.0.id=x`).
 
 """

@@ -13,7 +13,7 @@ import secrets
 import signal
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -217,12 +217,17 @@ class Relay:
         await self._exports.stop()
         return left
 
-    async def run(self, announce: Announce) -> None:
-        """Serve until SIGTERM or SIGINT, then drain; a second signal ends the process at once."""
+    async def run(self, announce: Announce, unheeded: Iterable[signal.Signals] = ()) -> None:
+        """Serve until SIGTERM or SIGINT, then drain; a second signal ends the process at once.
+
+        Of `unheeded` signals the log takes note and nobody else: by themselves they would end the process.
+        """
         stopped = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, _on_signal, stopped, number)
+        for number in unheeded:
+            loop.add_signal_handler(number, _on_unheeded_signal, number)
         addresses = await self.start()
         announce(json.dumps({"event": "ready", **addresses}))
         await stopped.wait()
@@ -371,6 +376,10 @@ def _own_names(listen: Listen) -> set[str]:
 
 def _host(host: str) -> str:
     return f"[{host}]" if ":" in host else host
+
+
+def _on_unheeded_signal(number: signal.Signals) -> None:
+    _log.warning("signal ignored; a change of the configuration needs a restart", signal=number.name)
 
 
 def _on_signal(stopped: asyncio.Event, number: int) -> None:

@@ -153,8 +153,12 @@ def _serve(options: argparse.Namespace) -> int:
     settings = config.load(options.config, os.environ, options.set)
     relay = Relay(settings)
     log.configure(settings.log.level, settings.log.format, relay.scrubber, relay.throttle)
-    _run(lambda: relay.run(_announce))
+    _run(lambda: relay.run(_announce, _UNHEEDED))
     return 0
+
+
+_UNHEEDED = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+"""What other servers take for an order, and what would kill this one; the demo ends with its terminal."""
 
 
 def _demo(options: argparse.Namespace) -> int:

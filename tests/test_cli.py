@@ -1,5 +1,6 @@
 """The `relay` command as its user and as scripts see it: real processes."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -7,8 +8,10 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -114,6 +117,76 @@ def test_serve_says_when_it_is_ready_and_ends_cleanly(number: signal.Signals) ->
     assert nothing.value.code == 404
     assert process.returncode == 0
     assert json.loads(rest.splitlines()[-1])["event"] == "stopped"
+
+
+@pytest.mark.threat("F5")
+def test_a_configuration_that_harms_its_reader_is_one_line(tmp_path: Path) -> None:
+    """Tags that would run something, aliases without end: an exit code and its reason."""
+    file = tmp_path / "relay.yaml"
+    grow = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12))
+    for text in ("a: !!python/object/apply:os.system ['touch harmed']", grow):
+        file.write_text(text)
+        done = _run("serve", "--config", str(file))
+        assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (78, "", 1), done.stderr
+    assert not Path("harmed").exists()
+
+
+@contextlib.contextmanager
+def _serving(config: Path) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
+    """A relay process and its addresses."""
+    sets = ("listen.port=0", "admin.port=0", "limits.drain_timeout=30s", "log.format=json")
+    arguments = ["serve", "--config", str(config), *(word for one in sets for word in ("--set", one))]
+    environment = os.environ | {"GEMINI_API_KEY": "google-secret-key", "ACME_KEY": "acme-secret-key"}
+    with subprocess.Popen(
+        [*RELAY, *arguments], stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT
+    ) as process:
+        try:
+            assert process.stdout is not None
+            yield process, json.loads(process.stdout.readline())
+        finally:
+            process.kill()
+
+
+@pytest.mark.threat("F9")
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
+def test_other_signals_change_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    """Not even when the file was broken meanwhile: one line in the log, and the relay serves as before."""
+    file = tmp_path / "relay.yaml"
+    file.write_text((ROOT / "relay.yaml").read_text())
+    with _serving(file) as (process, ready):
+        file.write_text("listen: [")
+        process.send_signal(number)
+        assert process.stdout is not None
+        told = json.loads(process.stdout.readline())
+        with urllib.request.urlopen(ready["admin"] + "/readyz", timeout=WAIT_S) as answer:
+            assert json.load(answer)["status"] == "ready"
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=WAIT_S)
+    assert (told["signal"], told["level"]) == (number.name, "warning")
+    assert process.returncode == 0
+
+
+@pytest.mark.threat("F9")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_at_once(number: signal.Signals) -> None:
+    """With a client that stays, one signal would take the whole drain of 30 s; two take less than a second."""
+    with _serving(ROOT / "relay.yaml") as (process, ready):
+        host, port = ready["listen"].removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=WAIT_S) as client:
+            lines = ["GET /v1/live HTTP/1.1", "Host: relay", "Upgrade: websocket", "Connection: Upgrade"]
+            lines += ["Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]
+            client.sendall("\r\n".join([*lines, "x-goog-api-key: acme-secret-key", "", ""]).encode())
+            assert client.recv(1024).startswith(b"HTTP/1.1 101 ")
+            process.send_signal(number)
+            with urllib.request.urlopen(ready["admin"] + "/healthz", timeout=WAIT_S):
+                pass  # the first signal is being dealt with
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(timeout=0.5)
+            began = time.monotonic()
+            process.send_signal(number)
+            process.wait(timeout=WAIT_S)
+            assert time.monotonic() - began < 1.0
+    assert process.returncode == 128 + number
 
 
 def test_an_address_in_use_is_one_line() -> None:

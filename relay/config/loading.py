@@ -8,16 +8,13 @@ from typing import Any
 import yaml
 from pydantic import SecretStr, ValidationError
 
+from relay.config import strict_yaml
 from relay.config.price_list import PRICE_LIST
 from relay.config.sections import Config
 from relay.core.secret import Secret
 
 KEY_HASH = re.compile(r"sha256:[0-9a-f]{64}")
 """A tenant key as its SHA-256, the form in which a key may stand in the file."""
-
-
-MAX_DEPTH, MAX_NODES = 64, 100_000
-"""Of a file, with its anchors followed: a thousand tenants are a tenth of that."""
 
 
 class ConfigError(Exception):
@@ -29,6 +26,9 @@ class ConfigError(Exception):
 
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+_SECRET_VARIABLE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
+"""All of a secret: text around it, or instead of it, would be a secret in the file."""
+_NESTED = re.compile(r"\$\{[^}]*\$\{")
 _SECRET_KEYS = ("api_key", "keys", "secret", "password", "token")
 
 
@@ -143,39 +143,16 @@ def shown(config: Config) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(path.read_text("utf-8"))
+        tree = strict_yaml.load(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigError([f"{path}: {error.strerror}"]) from None
     except UnicodeDecodeError:
         raise ConfigError([f"{path}: is not UTF-8"]) from None
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 0
-        raise ConfigError([f"{path}: line {line}: not valid YAML: {error.problem}"]) from None
-    except (yaml.YAMLError, ValueError):  # ValueError: a date that no calendar has
-        raise ConfigError([f"{path}: not valid YAML"]) from None
-    except RecursionError:
-        raise ConfigError([f"{path}: nests too deeply"]) from None
-    if not _bounded(tree):
-        raise ConfigError([f"{path}: nests too deeply, or is too large: an anchor may stand in itself"])
+    except strict_yaml.YamlError as error:
+        raise ConfigError([f"{path}: {error}"]) from None
     if not isinstance(tree, dict):
         raise ConfigError([f"{path}: must be a mapping of sections"])
     return tree
-
-
-def _bounded(tree: Any) -> bool:
-    """Whether a tree is one that can be walked: YAML's anchors can make a few lines endless."""
-    level, nodes = [tree], 0
-    for _ in range(MAX_DEPTH):
-        level = [
-            child
-            for node in level
-            if isinstance(node, dict | list)
-            for child in (node.values() if isinstance(node, dict) else node)
-        ]
-        nodes += len(level)
-        if not level or nodes > MAX_NODES:
-            break
-    return not level
 
 
 def _apply(tree: dict[str, Any], override: str, problems: list[str]) -> None:
@@ -191,8 +168,8 @@ def _apply(tree: dict[str, Any], override: str, problems: list[str]) -> None:
             problems.append(f"--set {path}: there is no such place")
             return
     try:
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):
+        value = strict_yaml.load(text)
+    except strict_yaml.YamlError:
         problems.append(f"--set {path}: the value is not valid YAML")
         return
     if isinstance(node, list) and last.isdecimal() and int(last) < len(node):
@@ -223,8 +200,11 @@ def _expand(node: Any, path: str, environment: Mapping[str, str], problems: list
         return [_expand(value, f"{path}[{index}]", environment, problems) for index, value in enumerate(node)]
     if not isinstance(node, str):
         return node
-    if _is_secret(path) and not _VARIABLE.search(node) and not KEY_HASH.fullmatch(node):
+    if _is_secret(path) and not _SECRET_VARIABLE.fullmatch(node) and not KEY_HASH.fullmatch(node):
         problems.append(f'{path}: is a secret: write "${{NAME}}" for an environment variable, or use the _file key')
+        return node
+    if _NESTED.search(node):
+        problems.append(f"{path}: has a variable within a variable")
         return node
 
     def replace(match: re.Match[str]) -> str:

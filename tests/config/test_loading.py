@@ -72,6 +72,7 @@ def test_every_mistake_is_reported_at_once_with_its_path(tmp_path: Path) -> None
     assert len(problems) == 6
 
 
+@pytest.mark.threat("F5")
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -80,11 +81,20 @@ def test_every_mistake_is_reported_at_once_with_its_path(tmp_path: Path) -> None
         ("a: !!python/object/apply:os.system [id]", "not valid YAML"),
         ("a: 2026-02-31", "not valid YAML"),
         ("[" * 1000, "nests too deeply"),
-        ("a: &a {b: *a}", "an anchor may stand in itself"),
-        ("\n".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10 if n else ['x'])}]" for n in range(30)), "too large"),
+        ("a: &a {b: *a}", "an alias stands for itself"),
+        ("\n".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10 if n else ['x'])}]" for n in range(30)), "has more than"),
         ("upstream: {api_key: literal-secret-key}", "upstream.api_key: is a secret"),
         ("upstream: {api_key: '${GOOGLE}', base_url: 'https://x'}", "upstream.base_url: must be a ws:// or wss://"),
         ("upstream: {api_key: '${GOOGLE}', base_url: 'wss://x/?key=1'}", "upstream.base_url: may have no user"),
+        ("upstream: {api_key: 'prefix-${GOOGLE}'}", "upstream.api_key: is a secret"),
+        ("upstream: {api_key: '${NOT_SET:-literal-secret-key}'}", "upstream.api_key: is a secret"),
+        ("admin: {token: '${NOT_SET:-literal-admin-token}'}", "admin.token: is a secret"),
+        ("listen: {host: '${A:-${GOOGLE}}'}", "listen.host: has a variable within a variable"),
+        ("listen: {host: '${${GOOGLE}}'}", "listen.host: has a variable within a variable"),
+        ("listen: {port: 80, port: 81}", "a key stands here twice"),
+        ("tenants: [{id: a, policy: p, Origins: ['*']}]", "tenants[0].Origins: is not a setting"),
+        ("limits: {max_mesage: 1KiB}", "limits.max_mesage: is not a setting"),
+        ("__proto__: {}", "__proto__: is not a setting"),
         ("upstream: {}", "upstream: needs api_key, api_key_file or vertex"),
         ("tenants: [{id: a, keys: [plain-key], policy: p}]", "tenants[0].keys[0]: is a secret"),
         ("tenants: [{id: a, policy: p}]", "tenants[0]: needs keys, key_files or jwt"),
@@ -120,6 +130,18 @@ def test_variables_have_defaults(tmp_path: Path) -> None:
 
     assert config.load(_file(tmp_path, text), ENVIRONMENT).log.level == "debug"
     assert config.load(_file(tmp_path, text), ENVIRONMENT | {"LEVEL": "error"}).log.level == "error"
+
+
+@pytest.mark.threat("F5")
+def test_the_environment_says_only_what_the_file_asks_it(tmp_path: Path) -> None:
+    """No variable overrides a setting by its name, and what stands in one is text, not YAML and not a variable."""
+    names = ("LISTEN_HOST", "RELAY_LISTEN_HOST", "RELAY__LISTEN__HOST", "listen.host", "RELAY_ADMIN_HOST", "ADMIN_HOST")
+    plain = config.load(_file(tmp_path, MINIMAL), ENVIRONMENT)
+    assert config.load(_file(tmp_path, MINIMAL), ENVIRONMENT | dict.fromkeys(names, "0.0.0.0")) == plain
+    odd = config.load(_file(tmp_path, MINIMAL), ENVIRONMENT | {"ACME": "${GOOGLE}: [*x, !!python/name:os.system]"})
+    assert odd.tenants[0].keys[0].get_secret_value() == "${GOOGLE}: [*x, !!python/name:os.system]"
+    wide = MINIMAL + 'listen: {host: "${HOST:-127.0.0.1}"}\n'
+    assert config.load(_file(tmp_path, wide), ENVIRONMENT | {"HOST": "::"}).listen.host == "::", "where the file asks"
 
 
 def test_overrides_reach_into_lists(tmp_path: Path) -> None:

@@ -27,6 +27,9 @@ def add_mint_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--end-user", metavar="ID", help="whom it is for")
     parser.add_argument("--label", action="append", default=[], metavar="NAME=TEXT", help="may be repeated")
     parser.add_argument("--seconds", type=float, metavar="N", help="limit of all its sessions together")
+    parser.add_argument("--tokens", type=int, metavar="N", help="limit of all its sessions together")
+    parser.add_argument("--money", metavar="AMOUNT", help="limit of all its sessions together, such as 0.25")
+    parser.add_argument("--session-seconds", type=float, metavar="N", help="limit of each session")
     parser.add_argument("--setup", type=Path, metavar="FILE", help="JSON file with the setup it fixes")
 
 
@@ -68,7 +71,12 @@ def revoke(options: argparse.Namespace) -> dict[str, Any]:
 
 def _own(options: argparse.Namespace) -> dict[str, Any]:
     labels = dict(label.partition("=")[::2] for label in options.label)
-    limits = {"seconds": options.seconds}
+    limits = {
+        "seconds": options.seconds,
+        "tokens": options.tokens,
+        "money": options.money,
+        "sessionSeconds": options.session_seconds,
+    }
     return {"endUser": options.end_user, "labels": labels, "limits": limits}
 
 

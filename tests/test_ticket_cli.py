@@ -44,7 +44,8 @@ def _relay(*arguments: str, key: str = KEY) -> "subprocess.CompletedProcess[str]
 
 def test_a_ticket_is_minted_and_revoked(url: str, tmp_path: Path) -> None:
     """One line of JSON each."""
-    minted = _relay("token", "--url", url, "--uses", "3", "--end-user", "eva", "--label", "a=b", "--seconds", "60")
+    limits = ("--seconds", "60", "--tokens", "5000", "--money", "0.25", "--session-seconds", "30")
+    minted = _relay("token", "--url", url, "--uses", "3", "--end-user", "eva", "--label", "a=b", *limits)
     assert minted.returncode == 0, minted.stderr
     name = json.loads(minted.stdout)["name"]
     assert name.startswith("auth_tokens/")
@@ -59,6 +60,9 @@ def test_a_ticket_is_minted_and_revoked(url: str, tmp_path: Path) -> None:
     ("arguments", "key", "words"),
     [
         (("--uses", "-1"), KEY, "the relay refused (400): uses: must be an integer"),
+        (("--tokens", "0"), KEY, "the relay refused (400): relay.limits.tokens: must be a number above 0"),
+        (("--money", "much"), KEY, "the relay refused (400): relay.limits.money: must be a number above 0"),
+        (("--session-seconds", "-1"), KEY, "the relay refused (400): relay.limits.sessionSeconds: must be"),
         ((), "relay_wrong", "the relay refused (401): no valid credential"),
         ((), "", "the tenant's key is missing"),
     ],

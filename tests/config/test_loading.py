@@ -82,7 +82,10 @@ def test_every_mistake_is_reported_at_once_with_its_path(tmp_path: Path) -> None
         ("a: 2026-02-31", "not valid YAML"),
         ("[" * 1000, "nests too deeply"),
         ("a: &a {b: *a}", "an alias stands for itself"),
-        ("\n".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10 if n else ['x'])}]" for n in range(30)), "has more than"),
+        (
+            "\n".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10 if n else ['x'])}]" for n in range(30)),
+            "has more than",
+        ),
         ("upstream: {api_key: literal-secret-key}", "upstream.api_key: is a secret"),
         ("upstream: {api_key: '${GOOGLE}', base_url: 'https://x'}", "upstream.base_url: must be a ws:// or wss://"),
         ("upstream: {api_key: '${GOOGLE}', base_url: 'wss://x/?key=1'}", "upstream.base_url: may have no user"),

@@ -23,6 +23,7 @@ def account(*allowances: Allowance) -> Account:
 # Budgets -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.threat("E1")
 @pytest.mark.parametrize(
     ("tokens", "levels"),
     [
@@ -105,6 +106,7 @@ def test_a_budget_begins_anew_with_its_window() -> None:
     assert [crossing.level_percent for crossing in opened.crossings(100.0 + TO_MIDNIGHT_S)] == [80]
 
 
+@pytest.mark.threat("E8")
 def test_a_wall_clock_that_is_wrong_moves_no_window() -> None:
     """Once the store has told its time, this machine's does not matter."""
     opened = Account((DAY,), 0.0, NOON - 400 * 86_400)
@@ -130,6 +132,7 @@ def test_nothing_is_forgotten_or_counted_twice(steps: list[tuple[int, bool]]) ->
 # Rates ---------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.threat("E1")
 def test_a_bucket_is_exact_at_its_limit() -> None:
     """As many as the burst at once and not one more; then as many as time brings back."""
     bucket = Bucket(10.0, 20.0, 0.0)
@@ -154,6 +157,7 @@ def test_a_session_without_limits_may_send_anything() -> None:
     assert not throttle.too_fast(10**6, 0.0)
 
 
+@pytest.mark.threat("E1")
 @pytest.mark.parametrize(
     ("quotas", "payload_bytes", "passes", "limit"),
     [
@@ -168,6 +172,7 @@ def test_messages_and_bytes_have_limits(quotas: Quotas, payload_bytes: int, pass
     assert [throttle.exceeded(payload_bytes, 0.0) for _ in range(passes + 1)] == [None] * passes + [limit]
 
 
+@pytest.mark.threat("E1")
 def test_speech_can_t_be_faster_than_life() -> None:
     """After the burst, 1.5 s of speech pass in a second and more do not; a message without speech is none."""
     throttle = Throttle(Quotas(audio_speed=1.5, burst_s=10), 0.0)
@@ -177,5 +182,7 @@ def test_speech_can_t_be_faster_than_life() -> None:
         now += 0.05  # twice real time: half a second too much in every second, and 15 s may come at once
     assert 599 <= passed <= 601
     assert not throttle.too_fast(0.0, now)
+    at_once = Throttle(Quotas(audio_speed=1.5, burst_s=10), 0.0)
+    assert [at_once.too_fast(0.25, 0.0) for _ in range(61)] == [False] * 60 + [True], "15 s, and not one piece more"
     patient = Throttle(Quotas(audio_speed=1.5, burst_s=10), 0.0)
     assert not any(patient.too_fast(0.1, tick * 0.1) for tick in range(36_000))

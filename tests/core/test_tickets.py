@@ -106,6 +106,7 @@ def test_what_a_ticket_fixes_cannot_be_changed_later() -> None:
     assert frame.body == {}
 
 
+@pytest.mark.threat("E1")
 @pytest.mark.parametrize(
     ("limits", "used", "expected"),
     [
@@ -124,12 +125,14 @@ def test_an_allotment_is_spent_at_its_limit(limits: Allotment, used: Allotment, 
         assert shown == (expected and f"{expected} of this {words}")
 
 
+@pytest.mark.threat("E6")
 def test_handles_belong_to_the_end_user_or_else_to_the_ticket() -> None:
     """An end user may come back with a newer ticket; without one, only the same ticket leads back."""
     assert Grant("a", True, 0.0, 1.0, "eva").subject == Grant("b", True, 0.0, 1.0, "eva").subject
     assert Grant("a", True, 0.0, 1.0).subject != Grant("b", True, 0.0, 1.0).subject
 
 
+@pytest.mark.threat("B8")
 def test_a_grant_is_revoked_by_its_own_marks_only() -> None:
     """Tenant, ticket, end user: each with the tenant's name in it."""
     grant = Grant("a1", True, 0.0, 1.0, "eva")

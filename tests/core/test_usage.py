@@ -93,6 +93,7 @@ def test_a_sound_report_is_read_to_the_token(body: dict[str, Any], tokens: dict[
     assert read.flags == []
 
 
+@pytest.mark.threat("E5")
 @pytest.mark.parametrize(
     ("body", "tokens", "flag"),
     [
@@ -152,6 +153,7 @@ FIELDS = (
 )
 
 
+@pytest.mark.threat("E5")
 @given(st.dictionaries(st.sampled_from(FIELDS), json_values))
 def test_nothing_that_upstream_sends_is_a_credit(body: dict[str, Any]) -> None:
     """Whatever stands in a report, reading it raises nothing and counts nothing below zero or beyond reason."""
@@ -223,6 +225,7 @@ def test_running_totals_are_not_summed() -> None:
     assert tally.tokens == {(P, AUDIO): 28, (P, REST): 1}
 
 
+@pytest.mark.threat("E5")
 def test_a_running_total_that_shrinks_is_no_credit() -> None:
     """It is flagged, and counting goes on when it has passed what was counted."""
     tally = Tally(Semantics.CUMULATIVE)
@@ -232,6 +235,7 @@ def test_a_running_total_that_shrinks_is_no_credit() -> None:
     assert tally.flags == {Flag.SHRANK: 1}
 
 
+@pytest.mark.threat("E5")
 def test_a_running_total_that_leaps_is_clamped_once() -> None:
     """What can't have been used is not counted, not even piece by piece with the reports that follow."""
     tally = Tally(Semantics.CUMULATIVE)
@@ -249,6 +253,7 @@ def test_deltas_are_summed() -> None:
     assert tally.tokens == {(P, REST): 30, (R, REST): 3}
 
 
+@pytest.mark.threat("E5")
 def test_an_absurd_receipt_is_clamped_in_all_its_modalities_together() -> None:
     """The clamp is for a kind, not for each of its modalities."""
     tally = Tally()

@@ -126,6 +126,7 @@ async def test_a_quiet_session_is_not_written_again_and_again(start: Start, tmp_
 # The shared ledger ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.threat("E2")
 async def test_two_relays_keep_one_limit(server: RedisServer, start: Start) -> None:
     """A place taken at one is taken at the other, and free again when the session has ended."""
     limits = quotas(concurrent_sessions=1)
@@ -139,6 +140,7 @@ async def test_two_relays_keep_one_limit(server: RedisServer, start: Start) -> N
     await other.conversation()
 
 
+@pytest.mark.threat("E3")
 async def test_a_budget_spent_at_one_relay_ends_sessions_at_another(
     server: RedisServer, start: Start, origin: Origin
 ) -> None:

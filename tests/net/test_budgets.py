@@ -59,6 +59,7 @@ def quotas(**limits: Any) -> dict[str, Any]:
     return {"quotas": limits}
 
 
+@pytest.mark.threat("E3")
 async def test_a_spent_budget_ends_the_session_with_its_turn(start: Start, origin: Origin) -> None:
     """The client gets the turn whole, then a code and words of its own; the three levels are told, once each."""
     origin.script = says(*(report(tokens, turnComplete=True) for tokens in (50, 31, 15, 9)))
@@ -102,6 +103,7 @@ async def test_a_turn_that_jumps_over_levels_tells_each_of_them(start: Start, or
         assert f"relay_budget_events_total{{{labels}}} 1.0" in metrics
 
 
+@pytest.mark.threat("E3")
 async def test_a_turn_in_progress_may_end(start: Start, origin: Origin) -> None:
     """The budget is spent in the middle of an answer: what is left of it still comes, then the session is over."""
     middle = {**report(150, modelTurn={"parts": [{"text": "one"}]})}
@@ -116,6 +118,7 @@ async def test_a_turn_in_progress_may_end(start: Start, origin: Origin) -> None:
     assert await end_of(socket) == (RELAY_ENDED, "the budget is used up: tokens of this day")
 
 
+@pytest.mark.threat("E3")
 async def test_a_turn_that_never_ends_is_cut_after_the_grace(start: Start, origin: Origin) -> None:
     """Nobody talks on for ever because nobody lets the other finish."""
     origin.script = says(report(150, modelTurn={"parts": [{"text": "one"}]}))
@@ -128,6 +131,7 @@ async def test_a_turn_that_never_ends_is_cut_after_the_grace(start: Start, origi
     assert 0.1 < asyncio.get_running_loop().time() - begin < 5
 
 
+@pytest.mark.threat("E3")
 async def test_every_session_of_the_tenant_ends_and_no_other(start: Start, origin: Origin) -> None:
     """One session spends what all of them have."""
     other = {"id": "other", "keys": ["another-tenant-key-0123"], "policy": "under-test"}
@@ -147,6 +151,7 @@ async def test_every_session_of_the_tenant_ends_and_no_other(start: Start, origi
     assert not stranger.closed
 
 
+@pytest.mark.threat("E3")
 async def test_speech_has_a_budget_too(start: Start, origin: Origin) -> None:
     """In seconds of decoded bytes, noticed without any report of Gemini's."""
     running = await start(tenant=quotas(day={"audio": "2s"}), store={"settle_every": "50ms"})
@@ -163,6 +168,7 @@ def microphone(seconds: float) -> dict[str, Any]:
     }
 
 
+@pytest.mark.threat("E1")
 @pytest.mark.parametrize(
     ("limits", "sent", "words"),
     [
@@ -200,12 +206,14 @@ async def keep_sending(socket: aiohttp.ClientWebSocketResponse) -> None:
         await asyncio.sleep(0.02)
 
 
+@pytest.mark.threat("E1")
 async def test_a_tenants_sessions_may_be_shorter_than_others(start: Start) -> None:
     """The shorter of the two limits counts."""
     running = await start(tenant=quotas(session_length="200ms"), limits={"session_length": "1h"})
     assert await end_of(await running.conversation()) == (1008, "session length limit reached")
 
 
+@pytest.mark.threat("E1")
 async def test_starts_per_minute_are_limited(start: Start) -> None:
     """Exactly; the one too many is told when to come back."""
     running = await start(tenant=quotas(starts_per_minute=2))
@@ -218,6 +226,7 @@ async def test_starts_per_minute_are_limited(start: Start) -> None:
     assert 'relay_handshakes_refused_total{cause="starts_per_minute",status="429"} 1.0' in await running.metrics()
 
 
+@pytest.mark.threat("E1")
 async def test_a_budget_outlives_the_process(start: Start, origin: Origin, tmp_path: Any) -> None:
     """What was used before a restart counts after it."""
     store = {"path": str(tmp_path / "usage.db")}

@@ -210,6 +210,7 @@ async def test_a_kill_loses_no_more_than_a_second(tmp_path: Path) -> None:
     assert sessions == (2,)
 
 
+@pytest.mark.threat("E2")
 async def test_three_processes_admit_exactly_as_many_as_there_are_places(tmp_path: Path, server: RedisServer) -> None:
     """A crowd at three relays that share a Redis: one limit, kept to the session."""
     limit, crowd = 20, 120

@@ -32,6 +32,7 @@ def a_sealer(
     return HandleSealer(Secret(secret), 60.0, clock or Clock(), Secret(account))
 
 
+@pytest.mark.threat("E6")
 def test_a_handle_comes_back_for_its_tenant_policy_and_model_only() -> None:
     """A stolen handle is useless to anybody else, and under any other policy or model."""
     sealer = a_sealer()
@@ -62,6 +63,7 @@ def test_a_handle_of_an_earlier_version_is_none() -> None:
     assert handles.unseal(sealed, MODEL) is None
 
 
+@pytest.mark.threat("E6")
 def test_owner_names_can_not_be_shifted_into_each_other() -> None:
     """`a|bc` and `ab|c` are different owners."""
     sealer = a_sealer()
@@ -92,6 +94,7 @@ def test_a_handle_has_no_dot() -> None:
     assert all("." not in bound.seal(TICKET, MODEL) for _ in range(50))
 
 
+@pytest.mark.threat("E6")
 def test_a_handle_expires() -> None:
     """After its lifetime it opens no more."""
     clock = Clock()
@@ -104,12 +107,14 @@ def test_a_handle_expires() -> None:
     assert bound.unseal(sealed, MODEL) is None
 
 
+@pytest.mark.threat("E6")
 @given(st.text(max_size=100))
 def test_anything_else_opens_to_nothing(text: str) -> None:
     """Guesses, garbage and other alphabets are no handles and raise nothing."""
     assert a_sealer().bound("a", "p").unseal(text, MODEL) is None
 
 
+@pytest.mark.threat("E6")
 @pytest.mark.parametrize("position", [0, 5, 20, -1])
 def test_a_changed_handle_does_not_open(position: int) -> None:
     """Every byte is authenticated."""

@@ -139,6 +139,7 @@ async def test_any_replica_with_the_same_secret_resumes_it(start: Start) -> None
         assert (await end_of(refused.socket))[0] == 1008
 
 
+@pytest.mark.threat("E6")
 async def test_a_handle_leads_back_once(start: Start) -> None:
     """Of two that come with the same one, the first is let in; the second is told so, and disturbs nobody."""
     async with simulator() as google:
@@ -160,6 +161,7 @@ async def test_a_handle_leads_back_once(start: Start) -> None:
         assert "was used already" in reason
 
 
+@pytest.mark.threat("E6")
 async def test_another_tenant_can_do_nothing_with_a_stolen_handle(start: Start) -> None:
     """It is refused as if it had never been given out, and the parked session waits on for its owner."""
     async with simulator() as google:

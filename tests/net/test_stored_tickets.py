@@ -45,6 +45,7 @@ def test_what_was_minted_means_what_it_said() -> None:
     assert grant_of("id", _stub({"uses": 0}))[1].constraint is None
 
 
+@pytest.mark.threat("E6")
 def test_a_ticket_is_256_random_bits_and_stored_as_their_hash() -> None:
     """No two are alike, and neither the record nor the id shows the name."""
     names = set()

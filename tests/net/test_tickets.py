@@ -67,6 +67,7 @@ async def _status(running: Running, ticket: str, query: str = "", **headers: str
 USED_UP = {"code": 4401, "reason": "the ticket admits no new session: it was used as often as it may be"}
 
 
+@pytest.mark.threat("B9")
 async def test_a_ticket_opens_one_session(start: Start) -> None:
     """Once, by whichever place its client puts it in; the second use is refused with words."""
     running = await start()
@@ -100,6 +101,7 @@ async def test_the_record_says_for_whom_the_ticket_was(start: Start) -> None:
     assert (record["end_user"], record["labels"]) == ("user-17", {"plan": "gold"})
 
 
+@pytest.mark.threat("B9")
 async def test_of_100_at_once_exactly_one_gets_in(start: Start, origin: Origin) -> None:
     """The other 99 are refused, and Gemini is dialled once."""
     running = await start()
@@ -196,6 +198,7 @@ async def test_a_ticket_fixes_the_setup_within_the_policy(start: Start, origin: 
     ]
 
 
+@pytest.mark.threat("E6")
 async def test_a_handle_brings_a_client_back_without_a_use(start: Start) -> None:
     """Uses 1: the same session is taken up again by the same ticket, and by nobody else's."""
     running = await start(tenants=[OTHER])
@@ -221,6 +224,7 @@ async def test_a_handle_brings_a_client_back_without_a_use(start: Start) -> None
     assert await end_of(last) == (4401, "access was revoked")
 
 
+@pytest.mark.threat("B7")
 async def test_expiry_ends_a_session_in_the_middle(start: Start) -> None:
     """With 4401 within a few seconds; the ticket opens nothing any more, and is no more than a wrong key."""
     running = await start()
@@ -233,6 +237,7 @@ async def test_expiry_ends_a_session_in_the_middle(start: Start) -> None:
     assert await _status(running, ticket, f"?access_token={ticket}") == 401
 
 
+@pytest.mark.threat("B9")
 async def test_new_sessions_have_a_time_of_their_own(start: Start) -> None:
     """After newSessionExpireTime only those that are there go on."""
     running = await start()
@@ -259,6 +264,7 @@ async def replicas(server: RedisServer, start: Start) -> list[Running]:
     return [await start(store={"kind": "redis", "url": server.url}, tenants=[OTHER]) for _ in range(2)]
 
 
+@pytest.mark.threat("B8")
 @pytest.mark.parametrize("by", ["name", "endUser", "all"])
 async def test_revocation_ends_sessions_on_every_replica(replicas: list[Running], by: str) -> None:
     """Within 10 s, and nothing of another tenant's, though its end user has the same name; the ticket is refused."""
@@ -291,6 +297,7 @@ async def test_an_order_to_revoke_that_says_nothing_is_refused(start: Start, bod
     assert (await _post(await start(), body, ":revoke"))[0] == 400
 
 
+@pytest.mark.threat("E1")
 async def test_a_ticket_has_limits_over_all_its_sessions(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     """Seconds are counted on; when they are spent the session ends, and no other one begins."""
     monkeypatch.setattr(warden, "SPEND_S", 0.2)
@@ -304,6 +311,7 @@ async def test_a_ticket_has_limits_over_all_its_sessions(start: Start, monkeypat
     assert (await end_of(socket))[0] == 1008
 
 
+@pytest.mark.threat("E1")
 async def test_a_flood_of_tickets_is_throttled(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     """A tenant gets so many at once, and one more for what was renewed meanwhile; the rest is 429."""
     monkeypatch.setattr("relay.net.minting.BURST", 3.0)

@@ -2,11 +2,14 @@
 
 from collections import Counter
 
+import pytest
+
 from proof import admission
 from proof.outage import Options, Phase, Result
 from tests.support import require_tool
 
 
+@pytest.mark.threat("E2")
 async def test_the_limit_holds_and_sessions_go_on_without_redis() -> None:
     """Exactly as many admitted as may; frames wait for nothing, usage is kept, all is as before within two seconds."""
     require_tool("redis-server")

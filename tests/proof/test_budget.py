@@ -3,9 +3,12 @@
 from collections import Counter
 from decimal import Decimal
 
+import pytest
+
 from proof import budget
 
 
+@pytest.mark.threat("E1", "E3")
 async def test_every_limit_is_kept() -> None:
     """Warned at 80 and 95 %, stopped with the turn that crossed it or after the grace, with the documented words."""
     verdicts = await budget.run()

@@ -47,6 +47,7 @@ async def test_asking_twice_is_asking_once(ledger: Ledger) -> None:
     assert (await ledger.admit(Ask("acme", "s3", 2, 2))).refused is Cause.STARTS_PER_MINUTE
 
 
+@pytest.mark.threat("E2")
 async def test_a_crowd_gets_exactly_as_many_places_as_there_are(reopen: Open) -> None:
     """Six hundred at once, through three connections to the store where it can have them, at a limit of a hundred."""
     first = await reopen()
@@ -60,6 +61,7 @@ async def test_a_crowd_gets_exactly_as_many_places_as_there_are(reopen: Open) ->
     assert refused.count(Cause.CONCURRENT_SESSIONS) == 500
 
 
+@pytest.mark.threat("E1")
 async def test_starts_per_minute_are_exact(ledger: Ledger) -> None:
     """Sessions that have ended count; whoever is refused is told when the oldest start is a minute old."""
     for number in range(5):
@@ -71,6 +73,7 @@ async def test_starts_per_minute_are_exact(ledger: Ledger) -> None:
     assert 50 < verdict.retry_after_s <= 60
 
 
+@pytest.mark.threat("E1")
 @pytest.mark.parametrize("window", Window)
 @pytest.mark.parametrize(
     ("measure", "used"),
@@ -118,6 +121,7 @@ async def test_a_charge_that_comes_again_changes_nothing(ledger: Ledger) -> None
     assert used["acme"].day == Spent(9)
 
 
+@pytest.mark.threat("E5")
 async def test_a_total_that_shrinks_is_no_credit(ledger: Ledger) -> None:
     """Whatever a charge says, nothing is given back."""
     await ledger.settle([charge(sequence=1, tokens=9, nanos=4)], {})
@@ -171,6 +175,7 @@ test_any_loss_and_repetition_gives_the_same_sum.runs = 0  # type: ignore[attr-de
 ODD = ["a:b", "a{b}c", "a\nb", "a b", "{acme}", "acme:", "relay:{acme}", "ü", "%3A", "a'b\"c", "*", "\x00"]
 
 
+@pytest.mark.threat("E9")
 async def test_odd_names_are_names_like_any_other(ledger: Ledger) -> None:
     """A tenant can't reach another one's numbers or places by what it is called."""
     await ledger.settle([charge(tokens=1000, nanos=1)], {})

@@ -57,6 +57,7 @@ async def failure_s(ledger: RedisLedger) -> float:
     return time.monotonic() - begin
 
 
+@pytest.mark.threat("E9")
 async def test_every_key_has_a_time_to_live(ledger: RedisLedger, own_redis: RedisServer) -> None:
     """Whatever a relay does, and then never does again, is gone some day."""
     await ledger.admit(Ask("acme", "s1", concurrent_sessions=5, starts_per_minute=5))
@@ -142,6 +143,7 @@ async def test_a_full_server_refuses_and_recovers(ledger: RedisLedger, own_redis
     assert (await ledger.settle([charge()], {}))["acme"].day == Spent(5)
 
 
+@pytest.mark.threat("E10")
 @pytest.mark.parametrize("value", ["x", "1.5", "", "99999999999999999999999"])
 async def test_a_tampered_total_harms_its_tenant_only(ledger: RedisLedger, own_redis: RedisServer, value: str) -> None:
     """Nothing crashes; the tenant's sessions are refused, and other tenants are settled with the same call."""
@@ -155,6 +157,7 @@ async def test_a_tampered_total_harms_its_tenant_only(ledger: RedisLedger, own_r
     assert settled.keys() == {"other"}
 
 
+@pytest.mark.threat("E10")
 async def test_a_key_of_another_type_harms_its_tenant_only(ledger: RedisLedger, own_redis: RedisServer) -> None:
     """Somebody wrote a text where the places are."""
     with own_redis.client() as client:
@@ -164,6 +167,7 @@ async def test_a_key_of_another_type_harms_its_tenant_only(ledger: RedisLedger, 
     assert (await ledger.admit(Ask("other", "s1"))).refused is None
 
 
+@pytest.mark.threat("E10")
 async def test_amounts_that_are_no_numbers_are_not_listed(ledger: RedisLedger, own_redis: RedisServer) -> None:
     """A list with a wrong number in it is not given out."""
     used = await ledger.settle([charge()], {})
@@ -190,6 +194,7 @@ async def test_many_charges_are_settled_in_parts(ledger: RedisLedger) -> None:
     assert (await ledger.settle(charges, {}))["acme"].day == Spent(len(charges))
 
 
+@pytest.mark.threat("E8")
 def test_the_server_s_calendar_is_ours(own_redis: RedisServer) -> None:
     """Every day of thirty years, and the seconds around midnight, in Lua and in Python."""
     script = _PRELUDE.replace("redis.call('TIME')", "{ARGV[1], '0'}") + "return {today, this_month}"

@@ -58,6 +58,7 @@ async def _until(ask: Callable[[], object], expected: object) -> None:
         await asyncio.sleep(0.01)
 
 
+@pytest.mark.threat("B9")
 async def test_of_100_at_once_exactly_one_uses_a_single_use_ticket(stores: list[TicketStore]) -> None:
     """The count is atomic, over both replicas."""
     await stores[0].add("a", _stub(uses=1))
@@ -77,6 +78,7 @@ async def test_a_use_counts_once_for_its_session(stores: list[TicketStore]) -> N
     ]
 
 
+@pytest.mark.threat("B9")
 async def test_uses_end_with_time_and_with_the_ticket(stores: list[TicketStore]) -> None:
     """Late, gone, and any number where none is given."""
     await stores[0].add("late", _stub(new_s=-1))
@@ -94,6 +96,7 @@ async def test_what_sessions_use_adds_up_and_repeats_change_nothing(stores: list
     assert await stores[1].spend("a", "t", Allotment(1.0, 1, 1)) == Allotment(3.5, 21, 201)
 
 
+@pytest.mark.threat("B8")
 async def test_a_revocation_is_seen_by_the_other_replica(stores: list[TicketStore]) -> None:
     """The mark with its instant, and the ticket is gone."""
     await stores[0].add("a", _stub())

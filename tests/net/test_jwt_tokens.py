@@ -293,3 +293,31 @@ async def _static(start: Start, tmp_path: Any, *others: dict[str, Any], **more: 
     file.write_text(json.dumps(KEYS))
     settings = {"issuer": ISSUER, "audience": AUDIENCE, "keys_file": str(file)} | more
     return await start(tenant={"jwt": settings}, tenants=[other | {"jwt": settings} for other in others])
+
+
+@pytest.mark.threat("B6")
+@pytest.mark.parametrize("alg", ["RS512", "PS256", "ES256", "none", "HS256"])
+async def test_a_token_of_an_algorithm_that_is_not_configured_opens_nothing(alg: str) -> None:
+    """With a key that is not bound to one, so that nothing but the operator's list stands in the way."""
+    publisher = Publisher()
+    publisher.keys = [jwk(STRANGER, "free"), jwk(EC, "ec")]
+    verifier = JwtTokens(
+        Provider("acme", ISSUER, AUDIENCE, frozenset({"RS256"})), KeySet(publisher.fetch, lambda: 1000.0), time.time
+    )
+    assert await verifier.verify(SecretStr(good("RS256", "free", STRANGER))) is not None
+    token = {
+        "RS512": lambda: good("RS512", "free", STRANGER),
+        "PS256": lambda: good("PS256", "free", STRANGER),
+        "ES256": lambda: good("ES256", "ec", EC),
+    }.get(alg, lambda: signed({"alg": alg, "kid": "free"}, claimed(), STRANGER))()
+    assert await verifier.verify(SecretStr(token)) is None
+
+
+@pytest.mark.threat("B6")
+@pytest.mark.parametrize("audience", [[AUDIENCE], [AUDIENCE, "other"], ["other", AUDIENCE], f"{AUDIENCE}-2", "r", ""])
+async def test_an_audience_is_one_and_a_text(audience: Any) -> None:
+    """A token for somebody else too could be one that they hand on."""
+    keys = KeySet(Publisher().fetch, lambda: 1000.0)
+    verifier = JwtTokens(Provider("acme", ISSUER, AUDIENCE, frozenset({"RS256"})), keys, time.time)
+    assert await verifier.verify(SecretStr(good())) is not None
+    assert await verifier.verify(SecretStr(good(aud=audience))) is None

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,14 @@ from relay.net import warden
 from relay.net.tickets import id_of
 from tests.net.conftest import PATH, TENANT_KEY, WAIT_S, Origin, Running, Start, end_of
 from tests.net.test_budgets import heard, report, says, speak
-from tests.store.servers import redis_server
+from tests.store.servers import RedisServer, redis_server
+
+
+@pytest.fixture
+def server() -> Iterator[RedisServer]:
+    """A Redis that outlives the relay."""
+    with redis_server() as running:
+        yield running
 
 
 async def _mint(running: Running, **body: Any) -> str:
@@ -82,9 +90,9 @@ async def test_the_file_of_a_relay_holds_no_ticket(start: Start, tmp_path: Path)
 
 
 @pytest.mark.threat("E10")
-async def test_a_ticket_that_was_tampered_with_opens_nothing(start: Start) -> None:
+async def test_a_ticket_that_was_tampered_with_opens_nothing(server: RedisServer, start: Start) -> None:
     """503 as for a store that fails; other tickets, and sessions that are there, go on."""
-    with redis_server() as server, server.client() as client:
+    with server.client() as client:
         running = await start(store={"kind": "redis", "url": server.url})
         talking = await running.conversation(key=await _mint(running))
         good, forged = await _mint(running), await _mint(running)

@@ -125,6 +125,20 @@ async def test_evil_addresses_inside_signed_tokens_are_not_called(
     assert (provider.evil, provider.fetches) == (0, 1)
 
 
+@pytest.mark.threat("A3")
+@pytest.mark.parametrize("query", ["key", "access_token"])
+async def test_a_token_in_a_url_is_refused_like_a_key(start: Start, provider: IdentityProvider, query: str) -> None:
+    """It may be valid for hours, and addresses end up in logs; a tenant that takes keys there takes it too."""
+    running = await _relay(start, provider)
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+        await running.connect(f"{PATH}?{query}={good()}", headers={})
+    assert refused.value.status == 401
+    assert 'cause="key_in_url"' in await running.metrics()
+    settings = {"issuer": ISSUER, "audience": AUDIENCE, "jwks_url": f"{provider.url}/jwks"}
+    lenient = await start(tenant={"jwt": settings, "keys_in_url": True})
+    assert not (await lenient.connect(f"{PATH}?{query}={good()}", headers={})).closed
+
+
 @pytest.mark.threat("B6")
 async def test_a_token_of_a_mebibyte_is_not_read(start: Start, provider: IdentityProvider) -> None:
     """The listener's parser ends it before there is a request, wherever it stands."""

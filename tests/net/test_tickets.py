@@ -359,6 +359,7 @@ async def test_a_ticket_that_somebody_else_wrote_opens_nothing(start: Start, rec
         assert not [line for line in logs if line["log_level"] == "error"]
 
 
+@pytest.mark.threat("A3")
 @pytest.mark.parametrize("query", ["key", "access_token"])
 async def test_a_tenants_key_in_a_url_is_refused_unless_configured(start: Start, query: str) -> None:
     """A ticket may stand there; a key only where its tenant was told to, and a wrong one is like any other."""

@@ -24,7 +24,7 @@ _VERSIONS = ("v1", "v1beta", "v1alpha")
 MINT_PATHS = frozenset(f"/{version}/auth_tokens" for version in _VERSIONS)
 REVOKE_PATHS = frozenset(f"/{version}/auth_tokens:revoke" for version in _VERSIONS)
 PER_SECOND = 50.0
-"""Tickets one tenant may be given in a second by one process, over a long time."""
+"""Tickets and revocations of one tenant in a second at one process, over a long time: both fill the store."""
 BURST = 500.0
 BODY_S = 10.0
 """For a body to arrive."""
@@ -45,14 +45,12 @@ class Desk:
 
 
 class BusyError(Exception):
-    """The tenant asks for more tickets than it may."""
+    """The tenant asks for more than it may."""
 
 
 async def minted(request: web.Request, desk: Desk, tenant: str, policy: Policy) -> web.Response:
     """Answer a request for a ticket. Raises MintError, BusyError, LedgerError."""
-    now = asyncio.get_running_loop().time()
-    if not desk.buckets.setdefault(tenant, Bucket(PER_SECOND, BURST, now)).take(1, now):
-        raise BusyError
+    _take_turn(desk, tenant)
     ticket = mint(await _body(request), tenant, policy, desk.clock())
     await desk.store.add(ticket.id, ticket.stub)
     desk.metrics.tickets.labels(tenant, "minted").inc()
@@ -62,8 +60,15 @@ async def minted(request: web.Request, desk: Desk, tenant: str, policy: Policy) 
 
 async def revoked(request: web.Request, desk: Desk, tenant: str) -> web.Response:
     """Answer a request to revoke: `{"name"}` one ticket, `{"endUser"}`, or `{"all": true}`. Raises as `minted`."""
+    _take_turn(desk, tenant)
     mark = _mark(await _body(request), tenant)
     return _json({"sessionsEndedHere": await desk.warden.revoke(mark)})
+
+
+def _take_turn(desk: Desk, tenant: str) -> None:
+    now = asyncio.get_running_loop().time()
+    if not desk.buckets.setdefault(tenant, Bucket(PER_SECOND, BURST, now)).take(1, now):
+        raise BusyError
 
 
 def _mark(body: bytes, tenant: str) -> str:

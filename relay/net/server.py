@@ -181,7 +181,8 @@ class Server:
         except MintError as error:
             raise RefusedError(400, "ticket", str(error)) from None
         except BusyError:
-            raise RefusedError(429, "tickets", "too many tickets at once, try again later", 1.0) from None
+            words = "too many tickets or revocations at once, try again later"
+            raise RefusedError(429, "tickets", words, 1.0) from None
         except LedgerError:
             raise RefusedError(503, "store", "tickets can't be kept now, try again later") from None
 

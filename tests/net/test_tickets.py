@@ -313,11 +313,14 @@ async def test_a_ticket_has_limits_over_all_its_sessions(start: Start, monkeypat
 
 @pytest.mark.threat("E1")
 async def test_a_flood_of_tickets_is_throttled(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tenant gets so many at once, and one more for what was renewed meanwhile; the rest is 429."""
+    """A tenant gets so many at once, and one more for what was renewed meanwhile; the rest is 429. So it is to revoke."""
     monkeypatch.setattr("relay.net.minting.BURST", 3.0)
     monkeypatch.setattr("relay.net.minting.PER_SECOND", 0.001)
     running = await start()
     assert [(await _post(running, {}))[0] for _ in range(5)] == [200, 200, 200, 200, 429]
+    other = await start()
+    revocations = [{"endUser": f"user-{number}"} for number in range(5)]
+    assert [(await _post(other, each, ":revoke"))[0] for each in revocations] == [200, 200, 200, 200, 429]
 
 
 async def test_without_the_store_a_ticket_is_neither_made_nor_taken(start: Start) -> None:

@@ -94,18 +94,6 @@ def test_a_key_is_known_by_itself_or_by_its_hash() -> None:
     assert keys.owner(Secret(f"sha256:{hashlib.sha256(b'second-key').hexdigest()}")) is None
 
 
-def test_the_same_header_twice_is_one_credential_or_none() -> None:
-    """A second value is never overlooked, whichever of them is valid."""
-    for name, scheme in (("x-goog-api-key", ""), ("Authorization", "Bearer ")):
-        same = CIMultiDict([(name, scheme + KEY), (name, scheme + KEY)])
-        other = CIMultiDict([(name, scheme + KEY), (name, scheme + "b")])
-
-        found = credential_of(same, [], "")
-        assert found is not None
-        assert found.secret.reveal() == KEY
-        assert credential_of(other, [], "") is None
-
-
 def test_odd_characters_are_just_a_wrong_key() -> None:
     """Bytes that are no UTF-8 reach headers as surrogates; they match nothing and break nothing."""
     keys = TenantKeys()

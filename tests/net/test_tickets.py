@@ -313,7 +313,7 @@ async def test_a_ticket_has_limits_over_all_its_sessions(start: Start, monkeypat
 
 @pytest.mark.threat("E1")
 async def test_a_flood_of_tickets_is_throttled(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A tenant gets so many at once, and one more for what was renewed meanwhile; the rest is 429. So it is to revoke."""
+    """A tenant gets so many at once, and one more for what was renewed meanwhile; the rest is 429. Revoking too."""
     monkeypatch.setattr("relay.net.minting.BURST", 3.0)
     monkeypatch.setattr("relay.net.minting.PER_SECOND", 0.001)
     running = await start()

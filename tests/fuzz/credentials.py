@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import replace
 from typing import Any
 
 import jwt
@@ -80,7 +81,7 @@ def ticket_requests(data: bytes) -> None:
         assert minted.id == id_of(minted.name)
         assert 0 <= stub.uses <= MAX_USES
         assert NOW < stub.new_until <= stub.expires_at < NOW + MAX_LIFE_S
-        tenant, grant = grant_of(minted.id, stub)
+        tenant, grant = grant_of(minted.id, replace(stub, issued_at=NOW))
         assert (tenant, grant.end_user) == ("acme", minted.end_user)
         words = [minted.end_user, *grant.labels, *grant.labels.values()]
         assert all(word.isprintable() and len(word) <= MAX_WORD_CHARACTERS for word in words)
@@ -100,7 +101,7 @@ def ticket_requests(data: bytes) -> None:
 def stored_tickets(data: bytes) -> None:
     """A record that no mint wrote is a failure of the store; any other one is one tenant's, and can be used."""
     try:
-        tenant, grant = grant_of("ab", Stub(text_of(data), 1, NOW, NOW))
+        tenant, grant = grant_of("ab", Stub(text_of(data), 1, NOW, NOW, NOW))
     except LedgerError:
         return
     assert type(tenant) is str

@@ -79,7 +79,7 @@ def test_a_handshake_has_one_credential_or_none(headers: Fields, protocols: list
     said |= {value for name, value in parse_qsl(query) if name == "key"}
     assert found is None or found in said
     if found is not None:
-        TenantKeys().owner(SecretStr(found))
+        TenantKeys().owner(Secret(found))
 
 
 def test_a_key_is_known_by_itself_or_by_its_hash() -> None:

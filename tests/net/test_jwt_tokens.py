@@ -9,10 +9,10 @@ from typing import Any, get_args
 import aiohttp
 import pytest
 from aiohttp import web
-from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from relay.config.identity import Jwt
+from relay.core.secret import Secret
 from relay.core.tickets import Allotment
 from relay.net import warden
 from relay.net.jwt_tokens import REFETCH_S, Claims, JwtTokens, KeySet, Provider
@@ -271,11 +271,11 @@ async def test_a_limit_that_is_none_refuses_its_token(tmp_path: Any, name: str, 
     """What the operator mapped must be there, or a provider's slip would lift the limit."""
     verifier = _verifier(LIMITED)
     whole: dict[str, Any] = {"max": 60, "all": 60, "words": 5, "budget": "0.25"}
-    identity = await verifier.verify(SecretStr(good(**whole)))
+    identity = await verifier.verify(Secret(good(**whole)))
     assert identity is not None
     assert identity.grant is not None
     assert (identity.grant.session_s, identity.grant.allotment) == (60.0, Allotment(60.0, 5, 250_000_000))
-    assert await verifier.verify(SecretStr(good(**whole | {name: value}))) is None
+    assert await verifier.verify(Secret(good(**whole | {name: value}))) is None
 
 
 async def test_a_claim_says_which_tenant_a_token_is_for(start: Start, tmp_path: Any) -> None:
@@ -318,13 +318,13 @@ async def test_a_token_of_an_algorithm_that_is_not_configured_opens_nothing(alg:
     verifier = JwtTokens(
         Provider("acme", ISSUER, AUDIENCE, frozenset({"RS256"})), KeySet(publisher.fetch, lambda: 1000.0), time.time
     )
-    assert await verifier.verify(SecretStr(good("RS256", "free", STRANGER))) is not None
+    assert await verifier.verify(Secret(good("RS256", "free", STRANGER))) is not None
     token = {
         "RS512": lambda: good("RS512", "free", STRANGER),
         "PS256": lambda: good("PS256", "free", STRANGER),
         "ES256": lambda: good("ES256", "ec", EC),
     }.get(alg, lambda: signed({"alg": alg, "kid": "free"}, claimed(), STRANGER))()
-    assert await verifier.verify(SecretStr(token)) is None
+    assert await verifier.verify(Secret(token)) is None
 
 
 @pytest.mark.threat("B6")
@@ -333,5 +333,5 @@ async def test_an_audience_is_one_and_a_text(audience: Any) -> None:
     """A token for somebody else too could be one that they hand on."""
     keys = KeySet(Publisher().fetch, lambda: 1000.0)
     verifier = JwtTokens(Provider("acme", ISSUER, AUDIENCE, frozenset({"RS256"})), keys, time.time)
-    assert await verifier.verify(SecretStr(good())) is not None
-    assert await verifier.verify(SecretStr(good(aud=audience))) is None
+    assert await verifier.verify(Secret(good())) is not None
+    assert await verifier.verify(Secret(good(aud=audience))) is None

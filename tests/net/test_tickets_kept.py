@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from relay.core.secret import Secret
 from relay.net import warden
 from relay.net.tickets import id_of
 from tests.net.conftest import PATH, TENANT_KEY, WAIT_S, Origin, Running, Start, end_of
@@ -84,7 +85,7 @@ async def test_the_file_of_a_relay_holds_no_ticket(start: Start, tmp_path: Path)
     async with running.http.post(url, json={"name": tickets[1]}, headers={"x-goog-api-key": TENANT_KEY}) as answer:
         assert answer.status == 200
     kept = b"".join(file.read_bytes() for file in tmp_path.iterdir())
-    assert id_of(tickets[2]).encode() in kept
+    assert id_of(Secret(tickets[2])).encode() in kept
     for ticket in tickets:
         assert ticket.removeprefix("auth_tokens/").encode() not in kept
 
@@ -96,7 +97,7 @@ async def test_a_ticket_that_was_tampered_with_opens_nothing(server: RedisServer
         running = await start(store={"kind": "redis", "url": server.url})
         talking = await running.conversation(key=await _mint(running))
         good, forged = await _mint(running), await _mint(running)
-        key = f"relay:{{!{id_of(forged)}}}:ticket"
+        key = f"relay:{{!{id_of(Secret(forged))}}}:ticket"
         record = json.loads(client.hget(key, "record"))
         for name, value in (
             ("record", "{"),

@@ -10,7 +10,7 @@ import pytest
 from relay.core.secret import Secret
 from relay.net.tickets import id_of
 from tests.net.conftest import PATH, TENANT_KEY, Start
-from tests.net.test_jwt_tokens import AUDIENCE, ISSUER, KEYS, _good
+from tests.net.hostile_tokens import AUDIENCE, ISSUER, KEYS, good
 from tests.net.test_tickets import _mint
 
 pytestmark = pytest.mark.threat("A3")
@@ -51,7 +51,7 @@ async def test_only_a_ticket_may_stand_in_an_address(
     lenient: int,
 ) -> None:
     """A key or token only where its tenant was told to allow it; none of them, nor the address, is in the log."""
-    credential = {"key": TENANT_KEY, "token": _good(), "ticket": "", "wrong": "relay_nobody's-key"}[kind]
+    credential = {"key": TENANT_KEY, "token": good(), "ticket": "", "wrong": "relay_nobody's-key"}[kind]
     for wanted in (strict, lenient):
         answered, used = await status(start, credential, place, tmp_path / "jwks", lenient=wanted is not strict)
         assert answered == wanted

@@ -173,7 +173,7 @@ def test_a_second_signal_ends_at_once(number: signal.Signals) -> None:
     with _serving(ROOT / "relay.yaml") as (process, ready):
         host, port = ready["listen"].removeprefix("http://").split(":")
         with socket.create_connection((host, int(port)), timeout=WAIT_S) as client:
-            lines = ["GET /v1/live HTTP/1.1", "Host: relay", "Upgrade: websocket", "Connection: Upgrade"]
+            lines = ["GET /v1/live HTTP/1.1", f"Host: {host}", "Upgrade: websocket", "Connection: Upgrade"]
             lines += ["Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]
             client.sendall("\r\n".join([*lines, "x-goog-api-key: acme-secret-key", "", ""]).encode())
             assert client.recv(1024).startswith(b"HTTP/1.1 101 ")

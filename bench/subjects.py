@@ -171,7 +171,7 @@ SUBJECTS: dict[str, Start] = {
 async def forwarded(running: Running) -> dict[str, int]:
     """The relay's own count of forwarded messages, by direction. Raises BenchError when it does not tell."""
     reader, writer = await asyncio.open_connection("127.0.0.1", running.admin_port)
-    writer.write(b"GET /metrics HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")
+    writer.write(b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
     page = (await reader.read(-1)).decode()
     writer.close()
     counts = {

@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Tests mostly wait; files are shared out among as many processes as there are cores, four at most.
 SPREAD ?= --numprocesses auto --maxprocesses 4 --dist loadscope
 
-.PHONY: run test check fmt bench proof autobahn fuzz sbom lock clean
+.PHONY: run test check fmt bench proof threats autobahn fuzz sbom lock clean
 
 run: .venv/ready ## the relay with its demo page: on Gemini when GEMINI_API_KEY is set, else on the simulator
 	$(BIN)/relay demo $(ARGS)
@@ -47,6 +47,10 @@ sbom: .venv/ready-dev ## what the image holds, as CycloneDX, without a container
 
 lock: .venv/ready-dev ## the image's dependencies pinned anew with all their hashes: make lock ARGS=--upgrade for newer ones
 	$(BIN)/python -m tests.deploy.locking $(ARGS)
+
+threats: .venv/ready-dev ## the tests behind docs/threat-model.md, and their results into it
+	$(BIN)/python -m pytest $(SPREAD) -m threat --junitxml=build/threats.xml $(ARGS)
+	$(BIN)/python docs/render.py build/threats.xml
 
 clean: ## forget the environments
 	rm -rf .venv .venv-sdk1 .venv-autobahn .venv-image build/fuzz tests/js/node_modules

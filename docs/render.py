@@ -1,14 +1,20 @@
 """Renders the pages of docs/ that repeat what the code says; `python docs/render.py` rewrites them, a test compares.
 
-Pages: config.md (from the sections of relay.yaml), close-codes.md (from CloseReason), and the state diagram inside
-life-of-a-session.md (from NEXT).
+Pages: config.md (from the sections of relay.yaml), close-codes.md (from CloseReason), the state diagram inside
+life-of-a-session.md (from NEXT), and the tables inside threat-model.md (from threats.yaml, the marks of the tests, and
+proof/mutations). Given the JUnit file of a run of those tests, it takes their results from it.
 """
 
+import importlib
 import re
+import sys
 import types
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin
+from xml.etree import ElementTree
 
 import yaml
 from pydantic import BaseModel, SecretStr
@@ -21,6 +27,7 @@ from relay.core.closing import CloseReason
 from relay.core.state import NEXT, State
 
 DOCS = Path(__file__).parent
+ROOT = DOCS.parent
 HEAD = "<!-- Made by docs/render.py from the code; edit there. -->\n\n"
 
 CONFIG_HEAD = """# Configuration
@@ -183,8 +190,107 @@ def with_diagram(page: str) -> str:
     return re.sub(r"```mermaid\nstateDiagram-v2.*?```", state_diagram(), page, flags=re.DOTALL)
 
 
+# The threat model -----------------------------------------------------------------------------------------------------
+
+RESULTS = DOCS / "threat-results.yaml"
+
+
+def threats() -> dict[str, Any]:
+    """docs/threats.yaml: titles of the parts by letter, attacks by row."""
+    found: dict[str, Any] = yaml.safe_load((DOCS / "threats.yaml").read_text())
+    return found
+
+
+def holding_tests() -> dict[str, list[tuple[str, str]]]:
+    """For each row the tests that are marked with it: file and name."""
+    if str(ROOT) not in sys.path:
+        sys.path.insert(0, str(ROOT))
+    held: dict[str, list[tuple[str, str]]] = {}
+    for file in sorted((ROOT / "tests").rglob("test_*.py")):
+        module = importlib.import_module(".".join(file.relative_to(ROOT).with_suffix("").parts))
+        for name, test in _tests_of(module):
+            for row in _rows_of(getattr(module, "pytestmark", [])) | _rows_of(getattr(test, "pytestmark", [])):
+                held.setdefault(row, []).append((file.relative_to(ROOT).as_posix(), name))
+    return held
+
+
+def _tests_of(holder: Any) -> Iterator[tuple[str, Any]]:
+    for name, found in vars(holder).items():
+        if getattr(found, "__module__", None) != getattr(holder, "__module__", holder.__name__):
+            continue  # it was imported, and is listed where it stands
+        if name.startswith("test_"):
+            yield name, found
+        elif name.startswith("Test") and isinstance(found, type):
+            yield name, found
+            yield from _tests_of(found)
+
+
+def _rows_of(marks: Any) -> set[str]:
+    """The rows of some marks, and of the marks that stand at single cases of a parametrized test."""
+    rows: set[str] = set()
+    for mark in marks if isinstance(marks, list | tuple) else [marks]:
+        if mark.name == "threat":
+            rows |= set(mark.args)
+        elif mark.name == "parametrize":
+            rows |= _rows_of([inner for case in mark.args[1] for inner in getattr(case, "marks", ())])
+    return rows
+
+
+def threat_results(junit: Path) -> dict[str, Any]:
+    """How the marked tests of a run ended, counted for each row."""
+    rows: dict[str, dict[str, int]] = {}
+    for case in ElementTree.parse(junit).iter("testcase"):  # noqa: S314 - pytest has just written it
+        bad = next((child.tag for child in case if child.tag in {"failure", "error", "skipped"}), None)
+        outcome = {None: "passed", "skipped": "skipped"}.get(bad, "failed")
+        for mark in case.iter("property"):
+            for row in mark.get("value", "").split() if mark.get("name") == "threat" else []:
+                counts = rows.setdefault(row, {})
+                counts[outcome] = counts.get(outcome, 0) + 1
+    return {"run": f"{datetime.now(UTC):%Y-%m-%d}", "rows": rows}
+
+
+def threat_tables() -> str:
+    """Every row with what holds it, part by part."""
+    listed, held = threats(), holding_tests()
+    results = yaml.safe_load(RESULTS.read_text()) if RESULTS.exists() else {"run": "never", "rows": {}}
+    lines = [f"Results are of {results['run']}."]
+    for row, entry in listed.items():
+        if isinstance(entry, str):
+            lines += ["", f"### {row}. {entry}", "", "| row | attack | must happen | held by | result |"]
+            lines += ["|---|---|---|---|---|"]
+            continue
+        tests = "<br>".join(f"[{name}](../{file})" for file, name in held.get(row, []))
+        gap = f"<br>*{entry['gap']}*" if "gap" in entry else ""
+        counts = ", ".join(f"{count} {outcome}" for outcome, count in results["rows"].get(row, {}).items())
+        lines.append(f"| {row} | {entry['attack']} | {entry['must']} | {tests or '–'}{gap} | {counts or '–'} |")
+    return "\n".join(lines)
+
+
+def mutation_table() -> str:
+    """Every protection that is switched off to see a test fail."""
+    lines = ["| rows | protection | switched off in | missed by |", "|---|---|---|---|"]
+    for file in sorted((ROOT / "proof" / "mutations").glob("*.yaml")):
+        for entry in yaml.safe_load(file.read_text()):
+            tests = "<br>".join(test.partition("::")[2] for test in entry["tests"])
+            rows = ", ".join(entry["rows"]) or "–"
+            lines.append(f"| {rows} | {entry['protection']} | `{entry['file']}` | {tests} |")
+    return "\n".join(lines)
+
+
+def with_threats(page: str) -> str:
+    """A page with its tables of threats and mutations brought up to date."""
+    for name, made in (("rows", threat_tables()), ("mutations", mutation_table())):
+        between = f"<!-- {name} -->\n\n{made}\n\n<!-- /{name} -->"
+        page = re.sub(f"<!-- {name} -->.*?<!-- /{name} -->", lambda _, made=between: made, page, flags=re.DOTALL)
+    return page
+
+
 def main() -> None:
     """Rewrite the pages."""
+    if len(sys.argv) > 1:
+        RESULTS.write_text(yaml.safe_dump(threat_results(Path(sys.argv[1]))))
+    model = DOCS / "threat-model.md"
+    model.write_text(with_threats(model.read_text()))
     (DOCS / "config.md").write_text(config_page())
     (DOCS / "close-codes.md").write_text(close_page())
     life = DOCS / "life-of-a-session.md"

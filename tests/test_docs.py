@@ -99,3 +99,25 @@ def test_every_link_between_pages_leads_somewhere() -> None:
     for page in [*DOCS.rglob("*.md"), DOCS.parent / "README.md"]:
         for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_threat_model_names_the_tests_that_exist() -> None:
+    """Its tables are what threats.yaml, the marks of the tests and the list of mutations say."""
+    page = (DOCS / "threat-model.md").read_text()
+    render = _render()
+
+    assert render.with_threats(page) == page, REMEDY
+    assert render.threat_tables() in page
+    assert render.mutation_table() in page
+
+
+def test_every_attack_is_held_by_a_test() -> None:
+    """Or the row says what is missing; no row is left out, and no test names a row that is not there."""
+    render = _render()
+    rows = {row: entry for row, entry in render.threats().items() if isinstance(entry, dict)}
+    held = render.holding_tests()
+
+    parts = {"A": 8, "B": 14, "C": 14, "D": 7, "E": 10, "F": 9}
+    assert set(rows) == {f"{part}{number}" for part, count in parts.items() for number in range(1, count + 1)}
+    assert set(held) <= set(rows)
+    assert [row for row, entry in rows.items() if row not in held and "gap" not in entry] == []

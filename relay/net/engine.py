@@ -101,7 +101,7 @@ class Engine(asyncio.Protocol):
             self._transport.abort()
             self._release()
         else:
-            self._parse = _refuse if parser is None else parser.feed_data  # aiohttp drops a parser that has failed
+            self._parse = _ignore if parser is None else parser.feed_data  # aiohttp drops a parser that has failed
             self._transport.set_protocol(self)
 
     def start(self, deliver: Deliver) -> None:
@@ -298,11 +298,6 @@ def first_too_large(max_bytes: int) -> int:
 def _ignore(_data: bytes) -> tuple[bool, bytes]:
     """A parser for the rest of a connection that has nothing more to say."""
     return False, b""
-
-
-def _refuse(_data: bytes) -> tuple[bool, bytes]:
-    """A parser in place of one that has failed."""
-    return True, b""
 
 
 def _finish(work: Coroutine[Any, Any, Any]) -> Any:

@@ -337,19 +337,19 @@ async def test_a_connection_lost_before_the_engine_took_over_ends_it_too() -> No
         assert watched.engine.gone.done()
 
 
-async def test_what_follows_a_goodbye_counts_for_nothing() -> None:
+@pytest.mark.parametrize("nonsense", [b"", bytes([0xC1, 0x80, 0, 0, 0, 0])], ids=["well-formed", "and broken"])
+async def test_what_follows_a_goodbye_counts_for_nothing(nonsense: bytes) -> None:
     """Neither what the same read brought nor what comes later is delivered or answered (RFC 6455 5.5.1)."""
 
     async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, accepted: Any) -> None:
         watched = accepted()
         watched.start()
         ping = _frame(b"there?", 0x89)
-        wrong = bytes([0xC1, 0x80, 0, 0, 0, 0])
         goodbye = _frame((1000).to_bytes(2, "big"), 0x88)
-        writer.write(_frame(b"last words") + goodbye + ping + _frame(b"too late") + wrong)
+        writer.write(_frame(b"last words") + goodbye + ping + _frame(b"too late") + nonsense)
         await watched.until(lambda: watched.ends)
         watched.engine.heard = False
-        writer.write(ping + _frame(b"later still") + wrong)
+        writer.write(ping + _frame(b"later still") + nonsense)
         await watched.until(lambda: watched.engine.heard)
         watched.engine.say_goodbye(1000, "")
         watched.engine.close()
@@ -420,6 +420,8 @@ async def test_an_abort_after_the_end_does_nothing() -> None:
             pass
         await watched.until(lambda: watched.engine.gone.done())
         watched.engine.abort()
+
+    await _with_raw_client(conversation)
 
 
 @pytest.mark.threat("D3", "E7")

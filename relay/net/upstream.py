@@ -61,15 +61,17 @@ class Upstream:
         self._target = target
         self._credential = credential
         self._client: aiohttp.ClientSession | None = None
+        self._resolver: aiohttp.AsyncResolver | None = None
         self._shown: tuple[bytes, ...] = ()
         """The newest credentials, as they may come back."""
 
     async def start(self) -> None:
         """Make the shared HTTP client. Needs a running event loop."""
+        self._resolver = aiohttp.AsyncResolver()
         self._client = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=0,
-                resolver=aiohttp.AsyncResolver(),
+                resolver=self._resolver,
                 socket_factory=guarded(self._target.url, self._target.private, _socket),
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -80,8 +82,9 @@ class Upstream:
 
     async def stop(self) -> None:
         """Close it; sessions must have ended."""
-        if self._client is not None:
+        if self._client is not None and self._resolver is not None:
             await self._client.close()
+            await self._resolver.close()  # the connector closes only one that it made itself
 
     def without_credentials(self, payload: bytes) -> bytes:
         """A message of Gemini's, from which the credentials are taken that it may quote."""

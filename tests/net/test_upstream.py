@@ -1,6 +1,10 @@
 """Dialling Gemini: what goes wrong there is retried or mapped, and none of it leaks the key."""
 
+import asyncio
+import gc
 import socket as sockets
+import time
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -9,7 +13,7 @@ from aiohttp import web
 from relay.core.secret import Secret
 from relay.net.credentials import ApiKey
 from relay.net.upstream import DialError, Target, Upstream
-from tests.net.conftest import KEY, PATH, Origin, Start, end_of
+from tests.net.conftest import KEY, PATH, WAIT_S, Origin, Start, end_of
 
 
 def _upstream(url: str, timeout_s: float = 5.0) -> Upstream:
@@ -23,6 +27,27 @@ async def _dial(url: str, timeout_s: float = 5.0) -> aiohttp.ClientWebSocketResp
         return await upstream.dial()
     finally:
         await upstream.stop()
+
+
+def test_what_was_stopped_holds_no_files() -> None:
+    """Each event loop's resolver has four: pipes, and what tells it of news. They are given back in the background."""
+
+    async def live() -> None:
+        upstream = _upstream("ws://127.0.0.1:1")
+        await upstream.start()
+        await upstream.stop()
+
+    def open_files() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    before = open_files()
+    for _ in range(20):
+        asyncio.run(live())
+    deadline = time.monotonic() + WAIT_S
+    while open_files() > before + 8 and time.monotonic() < deadline:
+        gc.collect()
+        time.sleep(0.02)
+    assert open_files() <= before + 8
 
 
 @pytest.mark.threat("A2", "A4")

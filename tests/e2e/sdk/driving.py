@@ -7,7 +7,7 @@ import base64
 import contextlib
 import json
 import os
-import select
+import selectors
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -154,8 +154,9 @@ class Client:
         line = {name: getattr(request, name) for name in ("url", "key", "model", "config", "steps")}
         process.stdin.write(json.dumps(line) + "\n")
         process.stdin.flush()
-        readable, _, _ = select.select([process.stdout], [], [], ANSWER_WITHIN_S)
-        answer = process.stdout.readline() if readable else ""
+        with selectors.DefaultSelector() as waiting:
+            waiting.register(process.stdout, selectors.EVENT_READ)
+            answer = process.stdout.readline() if waiting.select(ANSWER_WITHIN_S) else ""
         if not answer:
             self.stop()
             raise AssertionError(f"{self.sdk} had no answer:\n{self._log.read_text()[-4000:]}")

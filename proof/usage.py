@@ -214,7 +214,7 @@ class _Run:
 
     async def _turn(self, talker: Talker, session: Session, dice: random.Random) -> None:
         fault = dice.choice(_FAULTS) if dice.random() < _FAULT_SHARE else ""
-        before, billed = talker.turns, len(session.usage)
+        before, billed = talker.turns, session.bills
 
         def answering() -> None:
             talker.answering = None
@@ -241,7 +241,7 @@ class _Run:
         Not while the answer's bill is under way, because a cut would swallow it: the simulator would count what
         nobody was ever told.
         """
-        if session.open_connection is None or len(session.usage) != billed:
+        if session.open_connection is None or session.bills != billed:
             return False
         return bool(self.simulator.fault(Action(fault, _ARGUMENTS[fault]), session.open_connection))
 

@@ -55,6 +55,8 @@ class Session:
     """When its last connection ended; None while one is open."""
     usage: list[dict[str, Any]] = field(default_factory=list)
     """Every usageMetadata it was sent."""
+    bills: int = 0
+    """How many were made: those under way, and those a connection took with it, too."""
     last_content: list[Message] = field(default_factory=list)
     """The newest serverContent messages without audio, for replays."""
     handles: OrderedDict[str, Snapshot] = field(default_factory=OrderedDict)

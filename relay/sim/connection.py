@@ -205,6 +205,8 @@ class Connection:
         session = self.dialogue.session
         if session is not None:
             session.sent.entries.append(Sent(output.number, self.record.id, output.kind, len(payload), crc32(payload)))
+            if output.usage is not None:
+                session.usage.append(output.usage)
 
     async def _trickle(self, payload: bytes) -> None:
         """Write one frame slice by slice, no faster than the line is supposed to be."""

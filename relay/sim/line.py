@@ -20,15 +20,16 @@ class Line:
 
     def send(self, kind: str, body: object, beside: Message | None = None) -> None:
         """Queue the message `{kind: body}`, with the members of `beside` riding along."""
-        self.send_message({kind: body, **(beside or {})}, kind)
+        beside = beside or {}
+        self.send_message({kind: body, **beside}, kind, beside.get("usageMetadata"))
 
-    def send_message(self, message: Message, kind: str) -> None:
+    def send_message(self, message: Message, kind: str, usage: Message | None = None) -> None:
         """Queue a whole message; `kind` names it in the ledger."""
         if self.silent:
             return
         if kind == "serverContent" and self.session is not None:
             self._remember(message)
-        self.waiting.append(Frame(kind, encode(message), self.next_number(taken=True)))
+        self.waiting.append(Frame(kind, encode(message), self.next_number(taken=True), usage))
 
     def next_number(self, taken: bool = False) -> int:
         """The number the next frame will have; with `taken`, give it away."""

@@ -226,7 +226,7 @@ class Mouth:
         before = replace(self._session.conversation, utterances=self._session.conversation.utterances[:-1])
         billed = before if turn.words or turn.audio_s else self._session.conversation
         usage = usage_metadata(billed, self.settings.instruction, spoken, family, self.settings.backend)
-        self._session.usage.append(usage)
+        self._session.bills += 1
         content: dict[str, Any] = {"turnComplete": True}
         if family.transcript_first:
             content["groundingMetadata"] = {}

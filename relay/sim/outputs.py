@@ -1,6 +1,7 @@
 """What a dialogue asks its connection to do: plain data, in the imperative."""
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +13,8 @@ class Frame:
     payload: bytes
     number: int
     """Its place among everything the session was sent, across connections."""
+    usage: dict[str, Any] | None = None
+    """The bill in it, which counts once it is written: one that waits when the connection ends was told to nobody."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -266,3 +266,15 @@ async def test_go_away_on_the_wire() -> None:
         "Connection aborted because the client failed to close the connection after receiving a GoAway signal once the "
         "session durat"
     )
+
+
+async def test_a_bill_counts_once_it_is_told() -> None:
+    """While it waits, which may be until its connection is over, nobody was charged by it."""
+    async with simulator(burst=1.0) as google, talking(google) as client:
+        await client.send(said("tell me a long story"))
+        await client.until("serverContent")
+        google.fault(Action("interrupt", {}))  # which ends the turn, with its bill
+        (session,) = google.archive
+        assert (session.bills, session.usage) == (1, [])
+        told = await client.until("usageMetadata")
+        assert session.usage == [told[-1]["usageMetadata"]]

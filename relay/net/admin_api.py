@@ -26,6 +26,7 @@ from relay.net.accounts import Accounts
 from relay.net.admin_query import BadParameterError, only, tenant_of, usage_query
 from relay.net.diary import SAMPLE_S, Diary
 from relay.net.doorway import plainly_spelt
+from relay.net.refusals import STATUS_NAMES
 from relay.net.registry import Registry
 from relay.net.roster import PART, Roster
 from relay.net.server import Admitted
@@ -69,16 +70,6 @@ class _AnsweredError(Exception):
         self.status = status
         self.words = words
         self.parameter = parameter
-
-
-_NAMES = {
-    400: "INVALID_ARGUMENT",
-    401: "UNAUTHENTICATED",
-    404: "NOT_FOUND",
-    405: "INVALID_ARGUMENT",
-    500: "INTERNAL",
-    503: "UNAVAILABLE",
-}
 
 
 class AdminApi:
@@ -283,7 +274,7 @@ def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
 
 
-_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+_HEADERS = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
 
 
 def _json(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
@@ -295,5 +286,5 @@ def _error(answered: _AnsweredError) -> web.Response:
     headers = {"WWW-Authenticate": "Bearer"} if answered.status == 401 else {}
     if answered.status == 503:
         headers["Retry-After"] = "5"
-    body = views.error_view(answered.status, _NAMES[answered.status], answered.words, answered.parameter)
+    body = views.error_view(answered.status, STATUS_NAMES[answered.status], answered.words, answered.parameter)
     return _json(body, answered.status, headers)

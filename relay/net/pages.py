@@ -34,7 +34,6 @@ class Pages:
         headers = {
             "Content-Type": asset.content_type,
             "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-            "X-Content-Type-Options": "nosniff",
             "Referrer-Policy": "no-referrer",
             "Cache-Control": "no-store",
         }

@@ -30,7 +30,7 @@ class RefusedError(Exception):
         self.retry_after_s = retry_after_s
 
 
-_STATUS_NAMES = {
+STATUS_NAMES = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
     403: "PERMISSION_DENIED",
@@ -43,6 +43,7 @@ _STATUS_NAMES = {
     500: "INTERNAL",
     503: "UNAVAILABLE",
 }
+"""What Google calls each status, in error bodies of both listeners."""
 
 
 def error_answer(refused: RefusedError) -> web.Response:
@@ -61,7 +62,7 @@ def error_bytes(refused: RefusedError) -> bytes:
 
 
 def _body(refused: RefusedError) -> bytes:
-    error = {"code": refused.status, "message": refused.words, "status": _STATUS_NAMES[refused.status]}
+    error = {"code": refused.status, "message": refused.words, "status": STATUS_NAMES[refused.status]}
     return json.dumps({"error": error}).encode()
 
 

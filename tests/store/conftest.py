@@ -1,7 +1,7 @@
 """Ledgers to test: each on its own SQLite file, or all on one real Redis that is emptied for each test."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -48,6 +48,19 @@ def shared_redis() -> Iterator[RedisServer]:
     """One server for all tests that do it no harm."""
     with redis_server() as server:
         yield server
+
+
+@asynccontextmanager
+async def redis_pair(server: RedisServer) -> AsyncIterator[list[RedisLedger]]:
+    """Two replicas' ways to an emptied server; what they leave there must not stay for ever."""
+    with server.client() as client:
+        client.flushall()
+        ledgers = [RedisLedger(server.url, None, KEEP_S) for _ in range(2)]
+        yield ledgers
+        keys = client.keys("*")
+        assert all(client.pttl(key) > 0 for key in keys), "every key has a time to live"
+        for ledger in ledgers:
+            await ledger.stop()
 
 
 @pytest.fixture(params=["sqlite", "redis"])

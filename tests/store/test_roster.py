@@ -9,7 +9,7 @@ from relay.core.ledger import LedgerError
 from relay.store import redis
 from relay.store.redis import RedisLedger
 from relay.store.redis_roster import RedisRoster
-from tests.store.conftest import KEEP_S
+from tests.store.conftest import KEEP_S, redis_pair
 from tests.store.servers import RedisServer
 
 LONG_S = 60.0
@@ -18,14 +18,8 @@ LONG_S = 60.0
 @pytest.fixture
 async def rosters(shared_redis: RedisServer) -> AsyncIterator[list[RedisRoster]]:
     """Two replicas' views of one server."""
-    with shared_redis.client() as client:
-        client.flushall()
-        ledgers = [RedisLedger(shared_redis.url, None, KEEP_S) for _ in range(2)]
+    async with redis_pair(shared_redis) as ledgers:
         yield [RedisRoster(ledger) for ledger in ledgers]
-        keys = client.keys("*")
-        assert all(client.pttl(key) > 0 for key in keys), "every key has a time to live"
-        for ledger in ledgers:
-            await ledger.stop()
 
 
 async def test_everybody_sees_everybody_s_newest_sheet(rosters: list[RedisRoster]) -> None:

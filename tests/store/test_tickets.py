@@ -12,7 +12,7 @@ from relay.core.tickets import Allotment, Stub, TicketStore, Use
 from relay.store.redis import RedisLedger
 from relay.store.redis_tickets import RedisTickets
 from relay.store.sqlite_tickets import SqliteTickets
-from tests.store.conftest import KEEP_S
+from tests.store.conftest import KEEP_S, redis_pair
 from tests.store.servers import RedisServer
 
 
@@ -30,15 +30,8 @@ async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         yield [one, one]
         await one.stop()
         return
-    server: RedisServer = request.getfixturevalue("shared_redis")
-    with server.client() as client:
-        client.flushall()
-        ledgers = [RedisLedger(server.url, None, KEEP_S) for _ in range(2)]
+    async with redis_pair(request.getfixturevalue("shared_redis")) as ledgers:
         yield [RedisTickets(ledger) for ledger in ledgers]
-        keys = client.keys("*")
-        assert all(client.pttl(key) > 0 for key in keys), "every key has a time to live"
-        for ledger in ledgers:
-            await ledger.stop()
 
 
 async def test_a_ticket_is_found_until_it_is_over(stores: list[TicketStore]) -> None:

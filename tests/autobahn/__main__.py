@@ -9,7 +9,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,14 +37,22 @@ class Run:
 async def server(command: Path) -> Run:
     """The relay accepts."""
     cases = [case for group in EVERYTHING for case in group]
-    index, _ = await running.as_server(command, cases, {"max_message": LARGE}, WITHIN_S)
+
+    async def run(cases: Sequence[str]) -> Index:
+        return (await running.as_server(command, cases, {"max_message": LARGE}, WITHIN_S))[0]
+
+    index = await running.patiently(run, cases)
     return Run(index, verdict.summary(index), verdict.broken(index, EVERYTHING))
 
 
 async def client(command: Path) -> Run:
     """The relay dials."""
     cases = [case for group in EVERYTHING for case in group]
-    index = await running.as_client(command, cases, {"max_message": LARGE})
+
+    async def run(cases: Sequence[str]) -> Index:
+        return await running.as_client(command, cases, {"max_message": LARGE})
+
+    index = await running.patiently(run, cases)
     return Run(index, verdict.summary(index), verdict.broken(index, EVERYTHING))
 
 

@@ -1,10 +1,11 @@
 """What is made of the suite's words: nothing that fails, is missing or is tolerated by mistake passes."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from tests.autobahn import verdict
+from tests.autobahn import running, verdict
 from tests.autobahn.tool import Index
 from tests.autobahn.verdict import CORE, SIZES
 
@@ -46,6 +47,24 @@ def test_anything_else_is_broken(case: str, said: dict[str, Any]) -> None:
     (words,) = verdict.broken(_core(**{case: said}), [CORE])
 
     assert words.startswith(f"case {case.replace('_', '.')}: ")
+
+
+async def test_cases_the_suite_gave_up_on_are_run_again_and_no_others() -> None:
+    """A late case that is right the next time is right; one that is wrong each time, or wrong at once, is not."""
+    late, wrong, at_once = _said("FAILED", ms=503), _said("FAILED", ms=1_004), _said("FAILED")
+    runs: list[list[str]] = []
+
+    async def run(cases: Sequence[str]) -> Index:
+        runs.append(list(cases))
+        return _core(**{"1_1_1": late, "1_1_2": wrong, "1_1_3": at_once}) if cases is CORE else _again(cases)
+
+    def _again(cases: Sequence[str]) -> Index:
+        return {case: wrong if case == "1.1.2" else _said() for case in cases}
+
+    index = await running.patiently(run, CORE)
+
+    assert runs == [list(CORE), ["1.1.1", "1.1.2"], ["1.1.2"]]
+    assert [words.split(":")[0] for words in verdict.broken(index, [CORE])] == ["case 1.1.2", "case 1.1.3"]
 
 
 def test_missing_cases_are_broken() -> None:

@@ -17,6 +17,8 @@ INFORMATIONAL = frozenset({"7.1.6", "7.13.1", "7.13.2"})
 """The suite judges nothing here."""
 
 REFUSED_WITHIN_MS = 5_000
+GIVES_UP_AFTER_MS = 500
+"""The suite's shortest patience, that of the cases of UTF-8."""
 
 _SIZES_MIB = {1: (1 / 16, 1 / 4, 1, 4, 8, 16), 3: (4,) * 9, 5: (1,) * 6, 7: (1 / 16,) * 6}
 """The largest message of each case from 9.1.1 on; 9.2 repeats 9.1 with binary messages, and so on."""
@@ -41,6 +43,15 @@ def broken(index: Index, groups: Sequence[tuple[str, ...]]) -> list[str]:
         if (said := behaviour(index, case)) != expected(case)
     ]
     return [*_absent(index, groups), *found]
+
+
+def given_up(index: Index) -> list[str]:
+    """The cases that failed when the suite's patience may have run out, so that they have to be run again."""
+    return [
+        case
+        for case, said in index.items()
+        if said["duration"] >= GIVES_UP_AFTER_MS and behaviour(index, case) != expected(case)
+    ]
 
 
 def broken_at_limit(index: Index, limit_bytes: int) -> list[str]:

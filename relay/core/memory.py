@@ -30,8 +30,6 @@ class Shared:
     meter: Meter
     random: Callable[[], float]
     """Draws from [0, 1) for the pauses between dials."""
-    unacknowledged: Callable[[int], int]
-    """How many bytes written to an upstream leg TCP has no acknowledgement for."""
 
     @property
     def waits_for_gemini(self) -> bool:
@@ -60,7 +58,7 @@ class Memory:
         self._conversation = shared.conversation
         self._holding = shared.holding
         self._meter = shared.meter
-        self._unacknowledged = shared.unacknowledged
+        self._unacknowledged: Callable[[int], int] = _none_unacknowledged
         self._pinged: tuple[int, float] | None = None
         """The newest message's place, and the instant, of the ping that has no pong yet."""
         self._echoed_place = 0
@@ -82,6 +80,10 @@ class Memory:
         journal = self.journal
         whole = not (journal.dropped or journal.stale or journal.uncertain or self._lacks_end)
         return whole and bool(self.resumption.newest)
+
+    def ask_tcp(self, unacknowledged: Callable[[int], int]) -> None:
+        """From now on ask this how many bytes written to an upstream leg TCP has no acknowledgement for."""
+        self._unacknowledged = unacknowledged
 
     def resume_from(self, handle: Secret) -> None:
         """The session goes on where another one ended."""
@@ -169,7 +171,8 @@ class Memory:
         self._begun_whole = False
 
     def forget(self) -> None:
-        """The session is over: keep nothing of what the client said any more."""
+        """The session is over: keep nothing of what the client said any more, and nobody to ask."""
+        self._unacknowledged = _none_unacknowledged
         self.journal.new_leg()
         self._holding.take_all()
 
@@ -236,6 +239,11 @@ class Memory:
         if self.resumption.newest:
             return Outcome.ROLLED_BACK if crossing.rolled_back else Outcome.RESTORED
         return Outcome.REPLAYED if self._begun_whole and not crossing.dropped else Outcome.FRESH
+
+
+def _none_unacknowledged(_leg: int) -> int:
+    """For as long as nobody has sockets to ask."""
+    return 0
 
 
 def _must_reopen(was_open: bool, entries: list[Outgoing], crossing: Crossing) -> bool:

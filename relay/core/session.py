@@ -82,17 +82,7 @@ class Session:
         self._handles = handles
         self._conversation = Conversation()
         self._turns = Turns()
-        self.unacknowledged: Callable[[int], int] = lambda _leg: 0
-        """How many bytes written to an upstream leg TCP has no acknowledgement for; whoever has the sockets sets it."""
-        shared = Shared(
-            self.downstream,
-            self._conversation,
-            self._turns,
-            self.holding,
-            self.meter,
-            random,
-            unacknowledged=lambda leg: self.unacknowledged(leg),
-        )
+        shared = Shared(self.downstream, self._conversation, self._turns, self.holding, self.meter, random)
         self.tab = Tab(limits.quotas, limits.prices, self.meter)
         self.line = Line(limits.continuity, limits.pace, shared)
         self.leaving = Leaving(limits, shared, self.line)
@@ -106,6 +96,18 @@ class Session:
     def parked(self) -> bool:
         """Whether the session waits for its client to come back."""
         return not self.downstream.attached
+
+    def ask_tcp(self, unacknowledged: Callable[[int], int]) -> None:
+        """From now on ask this how many bytes written to an upstream leg TCP has no acknowledgement for."""
+        self.line.memory.ask_tcp(unacknowledged)
+
+    def forget(self) -> None:
+        """The session is over: keep nothing that was said, and nobody to ask.
+
+        Else thousands of messages would wait, with the session, for the collector of cycles to find them.
+        """
+        self.line.memory.forget()
+        self.downstream.forget()
 
     def start(self, now: float) -> list[Command]:
         """The commands that begin a session; `now` is in seconds on the clock that timers are set by."""

@@ -123,7 +123,7 @@ class Driver:
         self._successor: Driver | None = None
         """Who took this one's client."""
         self._group = asyncio.TaskGroup()
-        session.unacknowledged = self._unacknowledged
+        session.ask_tcp(self._unacknowledged)
 
     async def run(self, socket: Socket) -> Close | None:
         """Run the session on the client's WebSocket until it has ended and all its legs are gone.

@@ -66,6 +66,12 @@ class ServerSocket(web.WebSocketResponse[bool]):
         if early:
             http._payload_parser.feed_data(early)
 
+    async def close(self, *, code: int = 1000, message: bytes = b"", drain: bool = True) -> bool:
+        """As aiohttp closes, when the handler is done; nearly always the connection is closed by then."""
+        closed = await super().close(code=code, message=message, drain=drain)
+        _drop_error(self)
+        return closed
+
 
 class Engine(asyncio.Protocol):
     """One upgraded WebSocket. Every method returns at once."""
@@ -103,6 +109,10 @@ class Engine(asyncio.Protocol):
         else:
             self._parse = _ignore if parser is None else parser.feed_data  # aiohttp drops a parser that has failed
             self._transport.set_protocol(self)
+
+    def let_go(self) -> None:
+        """The connection is closed: tell nobody anything more, so that nobody is held in memory by being told."""
+        self._hooks, self._deliver = _UNHEARD, _undelivered
 
     def start(self, deliver: Deliver) -> None:
         """Set who gets the messages, from the next `resume` on."""
@@ -225,6 +235,7 @@ class Engine(asyncio.Protocol):
     def _release(self) -> None:
         if isinstance(self._socket, ClientWebSocketResponse):
             _finish(self._socket.close())  # aiohttp's pool wants the connection back, though it is closed
+            _drop_error(self._socket)
         if not self.gone.done():
             self.gone.set_result(None)
 
@@ -295,9 +306,21 @@ def first_too_large(max_bytes: int) -> int:
     return max_bytes + 1
 
 
+def _undelivered(_payload: bytes, _text: bool) -> None:
+    """A message for nobody."""
+
+
+_UNHEARD = Hooks(lambda _code, _reason: None, lambda: None, lambda: None, lambda _begins: None)
+
+
 def _ignore(_data: bytes) -> tuple[bool, bytes]:
     """A parser for the rest of a connection that has nothing more to say."""
     return False, b""
+
+
+def _drop_error(socket: Socket) -> None:
+    """Forget that a goodbye could not be written: the error's traceback holds the socket, and the socket the error."""
+    socket._exception = None
 
 
 def _finish(work: Coroutine[Any, Any, Any]) -> Any:

@@ -144,6 +144,7 @@ class Leg:
         """Wait until the socket is closed, at most as long as `close` takes."""
         await self._engine.gone
         self.abort()
+        self._engine.let_go()
 
     def abort(self) -> None:
         """Cut the socket now, if it is not closed yet."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from relay.core.events import Event
 from relay.core.tickets import Grant
 from relay.metrics import Flow
 from relay.net.driver import Driver
@@ -22,13 +23,18 @@ class Live:
     id: str
     tenant: str
     driver: Driver | None = None
-    """None until its WebSocket is open."""
+    """None until its WebSocket is open, and once it has ended."""
     flow: Flow | None = None
     """Carries its meter into the metrics."""
     grant: Grant | None = None
     """What its client's ticket or token says; None for a tenant's own key."""
     labels: Labels = NO_LABELS
     """Of the socket it began with."""
+
+    def dispatch(self, event: Event) -> None:
+        """Hand its session an event, as long as there is one."""
+        if self.driver is not None:
+            self.driver.dispatch(event)
 
     @property
     def parked(self) -> bool:

@@ -254,7 +254,7 @@ class Server:
             policy, limits = policy.under(grant.constraint), limits.at_most(grant.session_s)
         handles = parts.handles.bound(live.tenant, policy.name, grant.subject if grant is not None else "")
         session = Session(live.id, policy, limits, handles, parts.random)
-        entry = parts.accounts.open(live.tenant, live.id, session, lambda event: driver.dispatch(event), live.labels)
+        entry = parts.accounts.open(live.tenant, live.id, session, live.dispatch, live.labels)
         charge = functools.partial(parts.accounts.charged, entry)
         report = Report(
             live.id, live.tenant, policy.name, session, parts.metrics, parts.scrubber, charge, parts.diary, grant
@@ -265,7 +265,7 @@ class Server:
         async def dial() -> Socket:
             nonlocal counted
             if not counted and (refused := await self._count(live, session)) is not None:
-                driver.dispatch(CredentialOver(refused))
+                live.dispatch(CredentialOver(refused))
                 raise DialError(0, "the client's ticket admits no new session")
             counted = True
             parts.registry.make_room(live.tenant, admitted.concurrent_sessions)
@@ -294,9 +294,8 @@ class Server:
         try:
             close = await driver.run(socket)
         finally:
-            # Else thousands of messages would wait, with the session, for the collector of cycles to find them.
-            session.line.memory.forget()
-            session.downstream.forget()
+            live.driver = None  # who holds it through what it was given, `dial` above all, holds itself
+            session.forget()
             if close is not None:
                 report.ended(close)
                 parts.accounts.close(entry, close.reason.label)

@@ -221,8 +221,7 @@ def _marks(live: Live) -> list[str]:
 
 
 def _tell(live: Live, reason: CloseReason) -> None:
-    if live.driver is not None:
-        live.driver.dispatch(CredentialOver(Close(reason)))
+    live.dispatch(CredentialOver(Close(reason)))
 
 
 _WORDS = {

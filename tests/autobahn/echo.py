@@ -32,8 +32,10 @@ class EchoSession:
     """Stands where a session does: says back what one leg says, and ends as a session would when that leg does."""
 
     def __init__(self, leg: int) -> None:
-        self.unacknowledged: Callable[[int], int]
         self._leg = leg
+
+    def ask_tcp(self, unacknowledged: Callable[[int], int]) -> None:
+        """Nothing is journalled here."""
 
     def start(self, _now: float) -> list[Command]:
         """Dial, unless it is the client that is to be echoed."""

@@ -15,7 +15,6 @@ mention at all. `<< None` says that an event leads to nothing.
 import base64
 import difflib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Self
 
@@ -285,8 +284,8 @@ def handed_over(cause: Cause, outcome: Outcome = Outcome.RESTORED, **fields: Any
     return HandedOver(Handover(cause, outcome=outcome, **{**plain, **fields}))
 
 
-def shared(unacknowledged: Callable[[int], int] = lambda _leg: 0) -> Shared:
+def shared() -> Shared:
     """What a session and its line both work with, for tests of the line's parts alone."""
     meter = Meter()
     downstream = Downstream("s1", FakeHandles(), 0, Behaviour(announce="never"), meter)
-    return Shared(downstream, Conversation(), Turns(), Holding(1000), meter, lambda: 0.0, unacknowledged)
+    return Shared(downstream, Conversation(), Turns(), Holding(1000), meter, lambda: 0.0)

@@ -88,7 +88,8 @@ def test_a_handle_from_a_turn_that_was_cut_is_forgotten() -> None:
 def test_what_tcp_has_not_acknowledged_is_in_doubt() -> None:
     """However long ago it was sent: the network may have lost it once already."""
     unacknowledged = 0
-    known = Memory(Continuity(), shared(lambda _leg: unacknowledged))
+    known = Memory(Continuity(), shared())
+    known.ask_tcp(lambda _leg: unacknowledged)
     tell(known, b"a", b"b", now=0.0)
     unacknowledged = 1
     known.take_handle(Resumption(Secret("h1"), True), 1, 0.2, 10.0)

@@ -16,7 +16,10 @@ SESSION_KIB = 6 * 1024
 SLOW_KIB = 1024
 """Of resident memory, for each client that does not read."""
 LAG_MS = 20.0
-"""How late the event loop may be by its own work, at the 99.9th percentile, while all attack at once."""
+"""How late the event loop may be at the 99.9th percentile, while all attack at once.
+
+Where the relay has no processor to itself, by its own work: how long it waits for one is then the machine's doing.
+"""
 _GIVEN_UP = ("client_too_slow", "client_lost")
 
 
@@ -36,6 +39,8 @@ class Options:
     """`limits.stuck_timeout`."""
     close_s: float = 2.0
     """`limits.close_timeout`."""
+    apart: bool = True
+    """Whether the relay gets a processor to itself, where this is root and there are two; the rest then waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,8 @@ class Result:
     mixed: Mix = field(default_factory=Mix)
     attacks: dict[str, int] = field(default_factory=dict)
     """How often each was made in the mix."""
+    apart: bool = False
+    """The relay had a processor to itself while this was measured."""
     ended: int = 0
     """Sessions that behaved and were ended all the same."""
     crashes: int = 0
@@ -103,9 +110,10 @@ class Result:
         lacking = [attack.name for attack in ATTACKS if not attack.slow and not self.attacks.get(attack.name)]
         if lacking:
             wrong.append(f"never made in the mix: {', '.join(lacking)}")
-        late_ms = self.mixed.lag_ms.get("own_p999", LAG_MS + 1)
+        figure, whose = ("p999", "") if self.apart else ("own_p999", " by its own work")
+        late_ms = self.mixed.lag_ms.get(figure, LAG_MS + 1)
         if late_ms > LAG_MS:
-            wrong.append(f"the event loop was {late_ms} ms late at p99.9 by its own work, promised {LAG_MS:g}")
+            wrong.append(f"the event loop was {late_ms} ms late at p99.9{whose}, promised {LAG_MS:g}")
         if self.ended:
             wrong.append(f"{self.ended} sessions that behaved were ended")
         if self.crashes:

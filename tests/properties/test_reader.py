@@ -16,6 +16,60 @@ from tests.core.frames import Members, text
 from tests.core.test_smuggling import holds
 from tests.properties.strategies import bodies, frames, keys, spoiled, written
 
+# Speech, which is read by a shorter way ----------------------------------------------------------------------------
+
+_NAMES = [b'"data"', b'"mimeType"', b'"mime_type"', b'"da\\u0074a"', b'"other"']
+_VALUES = [
+    b'"AAA="',
+    b'"AAAA"',
+    b'""',
+    b'"AA"',
+    b'"_-AA"',
+    b'"A:AA"',
+    b'"audio/pcm;rate=16000"',
+    b'"a:b"',
+    b'"\\/"',
+    b"null",
+    b"7",
+]
+
+
+def members(names: list[bytes], values: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
+    """The text of an object of up to three members."""
+    pairs = st.tuples(st.sampled_from(names), values).map(b":".join)
+    return st.lists(pairs, max_size=3).map(lambda each: b"{" + b", ".join(each) + b"}")
+
+
+SPEECH = members(
+    [b'"realtimeInput"'] * 3 + [b'"realtime_input"', b'"setup"'],
+    members([b'"audio"'] * 3 + [b'"video"', b'"text"'], members(_NAMES, st.sampled_from(_VALUES))),
+)
+
+
+@settings(max_examples=20 * settings().max_examples)
+@given(SPEECH)
+@example(b'{"realtimeInput":{"audio":{"data":"AAA=","mimeType":"audio/pcm;rate=16000"}}}')
+@example(b'{"realtimeInput":{"audio":{"data":"AAA=","mimeType":"a:b"}}}')
+@example(b'{"realtimeInput":{"audio":{"data":"AAAA","data":"AAA=","mimeType":"audio/pcm"}}}')
+@example(b'{"realtimeInput":{"audio":{"data":"A:AA","mimeType":"audio/pcm"}}}')
+def test_speech_is_read_as_the_long_way_reads_it(payload: bytes) -> None:
+    """The same frame, or the same refusal: the short way is for time only."""
+    short = client_frame(payload)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("relay.core.client_frames._speech", lambda _tree, _payload: None)
+        assert client_frame(payload) == short
+
+
+def test_speech_takes_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the SDKs send it: were it not so, the test above would compare the long way with itself."""
+    monkeypatch.setattr("relay.core.client_frames._Reader", None)
+    for payload in (
+        b'{"realtimeInput":{"audio":{"data":"AAA=","mimeType":"audio/pcm;rate=16000"}}}',
+        b'{"realtimeInput": {"audio": {"mimeType": "audio/pcm", "data": "AAAA"}}}',
+    ):
+        assert isinstance(client_frame(payload), ClientFrame)
+
+
 # Duplicate keys ------------------------------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,28 +37,20 @@ class Run:
 async def server(command: Path) -> Run:
     """The relay accepts."""
     cases = [case for group in EVERYTHING for case in group]
-
-    async def run(cases: Sequence[str]) -> Index:
-        return (await running.as_server(command, cases, {"max_message": LARGE}, WITHIN_S))[0]
-
-    index = await running.patiently(run, cases)
+    index = await running.as_server(command, cases, {"max_message": LARGE}, WITHIN_S)
     return Run(index, verdict.summary(index), verdict.broken(index, EVERYTHING))
 
 
 async def client(command: Path) -> Run:
     """The relay dials."""
     cases = [case for group in EVERYTHING for case in group]
-
-    async def run(cases: Sequence[str]) -> Index:
-        return await running.as_client(command, cases, {"max_message": LARGE})
-
-    index = await running.patiently(run, cases)
+    index = await running.as_client(command, cases, {"max_message": LARGE})
     return Run(index, verdict.summary(index), verdict.broken(index, EVERYTHING))
 
 
 async def limits(command: Path) -> Run:
     """The relay accepts, and takes no message that is larger than one of a client may be."""
-    index, closes = await running.as_server(command, SIZES, {}, WITHIN_S)
+    index, closes = await running.once_as_server(command, SIZES, {}, WITHIN_S)
     too_big = [case for case in index if verdict.size_bytes(case) > PRODUCTION_BYTES]
     broken = verdict.broken_at_limit(index, PRODUCTION_BYTES)
     if closes.count("frame_too_big") != len(too_big):

@@ -29,7 +29,25 @@ async def patiently(run: Callable[[Sequence[str]], Awaitable[Index]], cases: Seq
     return index
 
 
-async def as_server(
+async def as_server(command: Path, cases: Sequence[str], limits: Mapping[str, Any], within_s: float) -> Index:
+    """The relay accepts: what the suite says of each case. Raises as `once_as_server` does."""
+
+    async def run(some: Sequence[str]) -> Index:
+        return (await once_as_server(command, some, limits, within_s))[0]
+
+    return await patiently(run, cases)
+
+
+async def as_client(command: Path, cases: Sequence[str], limits: Mapping[str, Any]) -> Index:
+    """The relay dials: what the suite says of each case.
+
+    Raises:
+        TimeoutError: a case did not come to an end.
+    """
+    return await patiently(lambda some: _once_as_client(command, some, limits), cases)
+
+
+async def once_as_server(
     command: Path, cases: Sequence[str], limits: Mapping[str, Any], within_s: float
 ) -> tuple[Index, list[str]]:
     """The relay accepts: what the suite says of each case, and how the relay's sessions ended, in order.
@@ -42,12 +60,7 @@ async def as_server(
         return index, [close.reason.label for close in served.closes]
 
 
-async def as_client(command: Path, cases: Sequence[str], limits: Mapping[str, Any]) -> Index:
-    """The relay dials: what the suite says of each case.
-
-    Raises:
-        TimeoutError: a case did not come to an end.
-    """
+async def _once_as_client(command: Path, cases: Sequence[str], limits: Mapping[str, Any]) -> Index:
     async with (
         echo.serving(limits) as (_, port),
         tool.as_server(command, cases) as (url, folder),

@@ -65,6 +65,14 @@ class Client:
         await self.connect(f"{self.handle}.{self.since}" if exact else self.handle)
         await self.until("sessionResumptionUpdate")
 
+    async def begin_parked(self, text: str = "") -> None:
+        """Begin, take a turn if there is something to say, and drop: back when the relay has parked the session."""
+        await self.begin()
+        if text:
+            await self.turn(text)
+        self.vanish()
+        await parked(self._running)
+
     async def say(self, text: str) -> None:
         """A typed turn."""
         turns = [{"role": "user", "parts": [{"text": text}]}]

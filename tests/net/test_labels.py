@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.net.conftest import PATH, TENANT_KEY, WAIT_S, Origin, Running, Start
-from tests.net.continuing import Client, gone, parked, simulator
+from tests.net.continuing import Client, gone, simulator
 
 KEY = {"x-goog-api-key": TENANT_KEY}
 USER = "user-canary-17"
@@ -112,9 +112,7 @@ async def test_a_session_keeps_the_labels_it_began_with(start: Start) -> None:
         running = await start(upstream={"base_url": gemini.url})
         with capture_logs() as logs:
             client = Client(running, labels={"x-relay-end-user": USER})
-            await client.begin()
-            client.vanish()
-            await parked(running)
+            await client.begin_parked()
             client.labels = {"x-relay-end-user": "somebody else"}
             await client.come_back()
             await client.socket.close()

@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
-from relay.net.engine import Engine, Socket
+from relay.core.session import Session
+from relay.net.driver import Driver
+from relay.net.engine import Engine
+from relay.net.leg import Leg
 from relay.sim.actions import Action
 from tests.net.conftest import TENANT_KEY, WAIT_S, Origin, Start
-from tests.net.continuing import MODEL, Client, gone, parked, simulator
+from tests.net.continuing import MODEL, Client, gone, simulator
 
 POLICY = {"model": MODEL, "allow": ["*"]}
 
@@ -30,16 +33,8 @@ class Births:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self._all: list[weakref.ref[Any]] = []
-        engine_made, names = Engine.__init__, ("relay.net.driver.Driver", "relay.net.leg.Leg")
-
-        def made(engine: Engine, socket: Socket, hooks: Any) -> None:
-            engine_made(engine, socket, hooks)
-            self._all += [weakref.ref(engine), weakref.ref(socket)]
-
-        patch.setattr(Engine, "__init__", made)
-        for name in (*names, "relay.core.session.Session"):
-            module, _, kind = name.rpartition(".")
-            self._watch(patch, getattr(__import__(module, fromlist=[kind]), kind))
+        for kind in (Driver, Engine, Leg, Session):
+            self._watch(patch, kind)
 
     def _watch(self, patch: pytest.MonkeyPatch, kind: type) -> None:
         make = kind.__init__  # type: ignore[misc]
@@ -47,6 +42,8 @@ class Births:
         def made(one: Any, *arguments: Any, **named: Any) -> None:
             make(one, *arguments, **named)
             self._all.append(weakref.ref(one))
+            if kind is Engine:
+                self._all.append(weakref.ref(one._socket))
 
         patch.setattr(kind, "__init__", made)
 
@@ -76,10 +73,7 @@ async def test_a_session_that_was_moved_parked_and_found_again_leaves_nothing(
     async with simulator() as google:
         running = await start(policy=POLICY, upstream={"base_url": google.url})
         client = Client(running)
-        await client.begin()
-        await client.turn("hello")
-        client.vanish()
-        await parked(running)
+        await client.begin_parked("hello")
         await client.come_back()
         google.fault(Action("cut", {"reset": True}))
         await client.turn("hello again")

@@ -17,11 +17,8 @@ async def test_a_client_that_comes_back_finds_its_session_as_it_left_it(start: S
     async with simulator() as google:
         running = await start(policy=POLICY, upstream={"base_url": google.url})
         client = Client(running)
-        await client.begin()
-        await client.turn("my colour is green")
+        await client.begin_parked("my colour is green")
         first = client.handle
-        client.vanish()
-        await parked(running)
         client.got.clear()
         await client.come_back()
         answer = await client.turn("what did I say?")
@@ -145,11 +142,8 @@ async def test_a_handle_leads_back_once(start: Start) -> None:
     async with simulator() as google:
         running = await start(policy=POLICY, upstream={"base_url": google.url})
         client = Client(running)
-        await client.begin()
-        await client.turn("hello")
+        await client.begin_parked("hello")
         handle = client.handle
-        client.vanish()
-        await parked(running)
         await client.come_back()
         await client.turn("still here")
         thief = Client(running)
@@ -170,9 +164,7 @@ async def test_another_tenant_can_do_nothing_with_a_stolen_handle(start: Start) 
             policy=POLICY, upstream={"base_url": google.url}, tenant={"id": "other"}, handles={"secret": "x" * 20}
         )
         client = Client(running)
-        await client.begin()
-        client.vanish()
-        await parked(running)
+        await client.begin_parked()
         thief = Client(other)
         await thief.connect(client.handle)
         code, reason = await end_of(thief.socket)
@@ -223,9 +215,7 @@ async def test_a_parked_session_yields_its_place(start: Start) -> None:
             policy=POLICY, upstream={"base_url": google.url}, tenant={"quotas": {"concurrent_sessions": 1}}
         )
         client = Client(running)
-        await client.begin()
-        client.vanish()
-        await parked(running)
+        await client.begin_parked()
         await client.come_back()
         assert len(running.relay.registry) == 1
         client.vanish()
@@ -243,10 +233,7 @@ async def test_a_handover_goes_on_while_the_client_is_away(start: Start) -> None
     async with simulator() as google:
         running = await start(policy=POLICY, upstream={"base_url": google.url})
         client = Client(running)
-        await client.begin()
-        await client.turn("my colour is green")
-        client.vanish()
-        await parked(running)
+        await client.begin_parked("my colour is green")
         google.fault(Action("cut", {"reset": True}))
         async with asyncio.timeout(WAIT_S):
             while (
@@ -280,10 +267,7 @@ async def test_another_setup_is_not_the_parked_session(start: Start) -> None:
     async with simulator() as google:
         running = await start(policy=POLICY, upstream={"base_url": google.url})
         client = Client(running)
-        await client.begin()
-        await client.turn("my colour is green")
-        client.vanish()
-        await parked(running)
+        await client.begin_parked("my colour is green")
         voice = {"speechConfig": {"voiceConfig": {"prebuiltVoiceConfig": {"voiceName": "Kore"}}}}
         client.setup = {**client.setup, "generationConfig": voice}
         await client.come_back()

@@ -30,7 +30,6 @@ from relay.sim.profile import preset
 _HOSTILE = "hostile"
 _AHEAD = {"relay": 10, "proof": 5}
 """Among the threads that the kernel runs before all others: the crowd and the rest of the machine wait for these."""
-_PROCESSORS = os.sched_getaffinity(0)
 _PAGE_KIB = os.sysconf("SC_PAGE_SIZE") // 1024
 
 
@@ -206,7 +205,7 @@ class _Run:
             env={**os.environ, KEY: self.hostile_key},
             stdout=asyncio.subprocess.PIPE,
         )
-        os.sched_setaffinity(child.pid, _PROCESSORS)
+        os.sched_setaffinity(child.pid, os.sched_getaffinity(0) | os.sched_getaffinity(self.relay.pid))
         try:
             yield
         finally:
@@ -226,7 +225,8 @@ async def run(options: Options) -> Result:
         made = _Run(options, simulator)
         made._answers = []
         made.relay = await stack.enter_async_context(relay_process(_program(made, folder / "relay.yaml")))
-        stack.enter_context(_apart(made))
+        if options.apart:
+            stack.enter_context(_apart(made))
         made.http = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
         note("proof: each attack alone")
         await made.alone()
@@ -246,24 +246,26 @@ def _apart(made: _Run) -> Iterator[None]:
     Two of them, for the kernel stops a processor's real-time programs for 50 ms of each second in which they would take
     more than 950: it was that what a relay beside this program on one processor was late by.
     """
-    relay, *others = sorted(_PROCESSORS)
+    processors = os.sched_getaffinity(0)
+    first, *others = sorted(processors)
+    if not others:
+        note("proof: one processor: what else this machine does is in the figures")
+        yield
+        return
     try:
-        if made.options.apart and others:
-            for thread in Path(
-                f"/proc/{made.relay.pid}/task"
-            ).iterdir():  # one that waits may hold the interpreter's lock
-                os.sched_setscheduler(int(thread.name), os.SCHED_FIFO, os.sched_param(_AHEAD["relay"]))
-                os.sched_setaffinity(int(thread.name), {relay})
-            os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(_AHEAD["proof"]))
-            os.sched_setaffinity(0, others)
-            made.result.apart = True
+        for thread in Path(f"/proc/{made.relay.pid}/task").iterdir():  # one that waits may hold the interpreter's lock
+            os.sched_setscheduler(int(thread.name), os.SCHED_FIFO, os.sched_param(_AHEAD["relay"]))
+            os.sched_setaffinity(int(thread.name), {first})
+        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(_AHEAD["proof"]))
+        os.sched_setaffinity(0, others)
+        made.result.apart = True
     except PermissionError:
         note("proof: not root: what else this machine does is in the figures")
     try:
         yield
     finally:
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-        os.sched_setaffinity(0, _PROCESSORS)
+        os.sched_setaffinity(0, processors)
 
 
 def _program(made: _Run, file: Path) -> Program:

@@ -105,11 +105,10 @@ def _speech(tree: dict[str, Any], payload: bytes) -> dict[str, Any] | None:
     if type(blob) is not dict or len(blob) != 2:
         return None
     data, mime_type = blob.get("data"), blob.get("mimeType")
-    if type(data) is not str or type(mime_type) is not str or b"\\" in payload:
+    if type(data) is not str or type(mime_type) is not str:
         return None
-    if payload.count(b":") != 4 + mime_type.count(":") or not _is_base64(data.encode()):  # of four members; see below
-        return None
-    return body
+    whole = _is_whole(payload, 4 + mime_type.count(":"))
+    return body if whole and _is_base64(data.encode()) else None
 
 
 def canonical(message: str, value: object, path: str) -> dict[str, Any] | Refusal:
@@ -228,15 +227,22 @@ class _Reader:
             raise _Refused(_TOO_MANY_NODES.rule, "", _TOO_MANY_NODES.words)
 
 
-def _refuse_duplicates(payload: bytes, reader: _Reader) -> None:
-    """Raise when an object of the message has the same key twice.
+def _is_whole(payload: bytes, colons: int) -> bool:
+    """Whether the parsed tree surely has every member of its text, by the colons the tree accounts for.
 
     orjson keeps the last of two equal keys without a word. Each member has one colon outside strings, so with no
     escape in the text the colons of the bytes equal those of the parsed tree exactly if no member was dropped: two
-    counts at memory speed instead of a second parse. Escapes could hide colons; then, and for the name of the
-    culprit, the slow way is taken.
+    counts at memory speed instead of a second parse.
     """
-    if b"\\" not in payload and payload.count(b":") == reader.colons:
+    return b"\\" not in payload and payload.count(b":") == colons
+
+
+def _refuse_duplicates(payload: bytes, reader: _Reader) -> None:
+    """Raise when an object of the message has the same key twice.
+
+    Escapes could hide colons; then, and for the name of the culprit, the slow way is taken.
+    """
+    if _is_whole(payload, reader.colons):
         return
     try:
         json.loads(payload, object_pairs_hook=_unique, parse_int=float)
